@@ -1,0 +1,1 @@
+"""What every room needs: errors, strict configs, seeding, progress, device choice, whole-file writing."""
