@@ -30,14 +30,14 @@ class Component:
     type: str
     one_letter: str
     parent: str
-    atom_names: NDArray[np.str_]
+    atom_names: NDArray[np.character]
     elements: UInt8[np.ndarray, "n"]
     charges: Int[np.ndarray, "n"]
     leaving: Bool[np.ndarray, "n"]
-    stereo: NDArray[np.str_]
+    stereo: NDArray[np.character]
     bonds: Int[np.ndarray, "b 2"]
     orders: UInt8[np.ndarray, "b"]
-    bond_stereo: NDArray[np.str_]
+    bond_stereo: NDArray[np.character]
     ideal: Float[np.ndarray, "n 3"] | None
     model: Float[np.ndarray, "n 3"] | None
     hydrogens: Int[np.ndarray, "n"]

@@ -76,10 +76,10 @@ class Residues:
     """
 
     chain: Int[np.ndarray, "R"]
-    name: NDArray[np.str_]
+    name: NDArray[np.character]
     number: Int[np.ndarray, "R"]
-    author_number: NDArray[np.str_]
-    insertion_code: NDArray[np.str_]
+    author_number: NDArray[np.character]
+    insertion_code: NDArray[np.character]
 
     def __len__(self) -> int:
         return len(self.name)
@@ -101,7 +101,7 @@ class AtomTable:
     """
 
     residue: Int[np.ndarray, "A"]
-    name: NDArray[np.str_]
+    name: NDArray[np.character]
     element: UInt8[np.ndarray, "A"]
     charge: Int[np.ndarray, "A"]
     coordinates: Float[np.ndarray, "A 3"]

@@ -6,24 +6,21 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, runtime_checkable
 
 
 from .errors import ConfigError
 
 
-class _Dataclass(Protocol):
-    __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+@runtime_checkable  # beartype's import hook asks for it
+ConfigT = TypeVar("ConfigT")
 
 
-ConfigT = TypeVar("ConfigT", bound=_Dataclass)
-
-
-def to_mapping(config: _Dataclass) -> dict[str, Any]:
+def to_mapping(config: Any) -> dict[str, Any]:
     """Return ``config`` as nested plain mappings (JSON- and YAML-ready)."""
     return {
         field.name: _plain(getattr(config, field.name))
-        for field in dataclasses.fields(config)  # type: ignore[arg-type]  # the protocol is what mypy lacks
+        for field in dataclasses.fields(config)
     }
 
 
@@ -34,7 +31,7 @@ def from_mapping(kind: type[ConfigT], values: Mapping[str, Any], where: str = ""
         ConfigError: an unknown key, or a value of the wrong type; the message names the key's full path.
     """
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(kind)}
     for key in values:
         if key not in known:
             raise ConfigError(f"Unknown setting {_join(where, str(key))!r}: expected one of {', '.join(sorted(known))}.")

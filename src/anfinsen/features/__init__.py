@@ -1,1 +1,24 @@
-"""Room: features."""
+"""From chemistry and alignments to the tensors that networks see: `prepare_job` → `featurise` → `Batch`."""
+
+from .bonds import loss_bonds
+from .complexes import ChainAlignments, Complex, complex_from_structure, prepare_job
+from .config import FeatureConfig
+from .featurise import BATCH_AXES, featurise, pad_batch
+from .msa import msa_depths, msa_profile, row_features
+from .reference import frame_rotations
+
+__all__ = [
+    "BATCH_AXES",
+    "ChainAlignments",
+    "Complex",
+    "FeatureConfig",
+    "complex_from_structure",
+    "featurise",
+    "frame_rotations",
+    "loss_bonds",
+    "msa_depths",
+    "msa_profile",
+    "pad_batch",
+    "prepare_job",
+    "row_features",
+]

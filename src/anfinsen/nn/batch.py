@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+# Not typing.Self: beartype's import hook decorates methods one by one and refuses it.
+_Moved = TypeVar("_Moved", bound="_OnDevice")
+
+
 @dataclass(frozen=True)
 class _OnDevice:
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: _Moved, device: torch.device | str) -> _Moved:
         """Return a copy with every tensor on ``device``."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return type(self)(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
@@ -88,7 +92,6 @@ class Labels(_OnDevice):
         coordinates: Å, true positions; for unresolved atoms a plausible place near their residue (used as noise input only).
         resolved: atoms whose true position is known.
         bonds: index pairs of atoms bonded across tokens where one side is a ligand or modified residue (bond loss).
-        atom_permutations: P x A candidate renamings of symmetric atoms as atom indices; row 0 is the identity.
         weight: scale of the whole example (1 unless a data set says so).
     """
 

@@ -1,1 +1,7 @@
-"""Room: training."""
+"""Training: data sets, crops, sampling; one loop; one recipe per preset."""
+
+from .loop import Trainer, train
+from .options import TrainOptions
+from .recipe import RECIPES, Recipe, Stage
+
+__all__ = ["RECIPES", "Recipe", "Stage", "TrainOptions", "Trainer", "train"]

@@ -1,1 +1,5 @@
-"""Room: weights."""
+"""Bundled weights, weights files, and one converter per published format."""
+
+from .store import BUNDLED, WeightsInfo, load_model, save_model
+
+__all__ = ["BUNDLED", "WeightsInfo", "load_model", "save_model"]

@@ -1,0 +1,150 @@
+"""Fair timing on a busy machine: one process per implementation, calls interleaved, CPU seconds beside wall seconds.
+
+Each implementation runs in its own process (a peer in its own environment), so that memory peaks do not mix. The parent
+asks every process in turn for one call, round after round, and keeps the smallest figures. CPU seconds do not depend on
+what else the machine does; wall seconds do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# With OpenMP's default spinning, waiting threads burn the CPU time that is measured.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "LAYERNORM_TYPE": "torch"}
+MIB = 2**20
+
+Call = Callable[[], object]
+Makers = dict[str, Callable[[dict[str, int]], Call]]
+
+
+def peak_rise(call: Call) -> float | None:
+    """MiB by which resident memory rises while ``call`` runs; None where the system does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    try:
+        reset.write_text("5")
+    except OSError:
+        return None
+    before = _field(status, "VmRSS")
+    call()
+    return (_field(status, "VmHWM") - before) / 1024
+
+
+def _field(status: Path, name: str) -> int:
+    line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1])
+
+
+def serve(make: Callable[[dict[str, int]], Call], case: dict[str, int], threads: int) -> None:
+    """Answer the parent's requests: the first call measures memory, each later one time."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    call = make(case)
+    print(json.dumps({"memory": peak_rise(call)}), flush=True)
+    for _ in sys.stdin:
+        used, started = _cpu_seconds(), time.perf_counter()
+        call()
+        wall = time.perf_counter() - started
+        print(json.dumps({"cpu": _cpu_seconds() - used, "wall": wall}), flush=True)
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+class Worker:
+    """One implementation in its own process."""
+
+    def __init__(self, python: str, script: Path, name: str, case: dict[str, int], threads: int) -> None:
+        command = [python, str(script), "--worker", name, "--case", json.dumps(case), "--threads", str(threads)]
+        environment = os.environ | ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.cpu = self.wall = float("inf")
+        first = self._read()
+        self.alive = first is not None
+        self.memory = first["memory"] if first else None
+
+    def _read(self) -> dict[str, float] | None:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        return None
+
+    def call(self) -> None:
+        """Time one call and keep the smallest figures."""
+        print("run", file=self.process.stdin, flush=True)
+        result = self._read()
+        if result is None:
+            self.alive = False
+            return
+        self.cpu, self.wall = min(self.cpu, result["cpu"]), min(self.wall, result["wall"])
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(script: Path, ours: Makers, peers: Makers, cases: list[dict[str, int]], title: str) -> None:
+    """Parse the command line; run as the parent, or as the worker that the parent started."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--peer-python", action="append", default=[], metavar="PATH", help="interpreter with peers")
+    parser.add_argument("--rounds", type=int, default=3, help="timed calls per implementation")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="comma-separated names of implementations")
+    parser.add_argument("--tokens", default="", help="comma-separated numbers of tokens")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        serve((ours | peers)[options.worker], options.case, options.threads)
+        return
+    wanted = set(options.only.split(",")) if options.only else set(ours) | set(peers)
+    pythons = [(sys.executable, name) for name in ours if name in wanted]
+    pythons += [(path, name) for path in options.peer_python for name in peers if name in wanted]
+    chosen = [int(n) for n in options.tokens.split(",") if n]
+    print(
+        f"## {title}\n\n{options.threads} threads; CPU s / wall s per call (smallest of {options.rounds} interleaved"
+        " calls), rise of peak memory in MiB, CPU time relative to the first row.\n"
+    )
+    for case in cases:
+        if not chosen or case["tokens"] in chosen:
+            _case(script, pythons, case, options)
+
+
+def _case(script: Path, pythons: list[tuple[str, str]], case: dict[str, int], options: argparse.Namespace) -> None:
+    workers: dict[str, Worker] = {}
+    for python, name in pythons:
+        worker = Worker(python, script, name, case, options.threads)
+        if worker.alive:
+            workers[name] = worker
+    for _ in range(options.rounds):
+        for worker in workers.values():
+            if worker.alive:
+                worker.call()
+    print(f"| {', '.join(f'{key} {value}' for key, value in case.items())} | CPU s | wall s | MiB | x |")
+    print("|---|---|---|---|---|")
+    base = next(iter(workers.values())).cpu
+    for name, worker in workers.items():
+        memory = "-" if worker.memory is None else f"{worker.memory:.0f}"
+        print(f"| {name} | {worker.cpu:.2f} | {worker.wall:.2f} | {memory} | {worker.cpu / base:.2f} |", flush=True)
+        worker.close()
+    print(flush=True)

@@ -1,0 +1,87 @@
+"""From a `Complex` to a `Batch`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from anfinsen.chemistry.tokens import GAP
+from anfinsen.nn.batch import Batch
+
+from .bonds import token_bond_features, token_bond_pairs
+from .complexes import Complex
+from .config import FeatureConfig
+from .msa import msa_features
+from .reference import reference_features
+from .templates import template_features
+from .tokens import token_features
+
+
+def featurise(complex_: Complex, config: FeatureConfig | None = None, seed: int = 0) -> Batch:
+    """Return all features of ``complex_``; ``seed`` matters only where ``config.reference_frame`` is random.
+
+    Raises:
+        StructureError, AlignmentError: a template cannot be used.
+    """
+    config = config or FeatureConfig()
+    structure, tokens, atoms = complex_.structure, complex_.tokens, complex_.atoms
+    pairs = token_bond_pairs(structure, tokens, atoms.token)
+    fields: dict[str, Tensor] = {
+        **token_features(structure, tokens),
+        **reference_features(tokens, atoms, config.reference_frame, seed),
+        **msa_features(complex_, config),
+        **template_features(complex_, config.max_templates),
+        "token_bonds": token_bond_features(pairs, len(tokens)),
+    }
+    return Batch(**fields)
+
+
+# The axes of every field, so that padding (and cropping, in training) need not know the fields one by one.
+BATCH_AXES: dict[str, str] = {
+    **dict.fromkeys(
+        ("restype", "residue_index", "token_index", "asym_id", "entity_id", "sym_id", "kind", "is_standard",
+         "token_mask", "cyclic_period", "profile", "deletion_mean", "center_atom", "distogram_atom", "frame_atoms",
+         "frame_mask"),
+        "N",
+    ),
+    **dict.fromkeys(("msa", "has_deletion", "deletion_value", "msa_mask"), "S N"),
+    "token_bonds": "N N",
+    **dict.fromkeys(
+        ("atom_to_token", "atom_mask", "ref_pos", "ref_mask", "ref_element", "ref_charge", "ref_atom_name_chars",
+         "ref_space_uid"),
+        "A",
+    ),
+    **dict.fromkeys(
+        ("template_restype", "template_pseudo_beta", "template_pseudo_beta_mask", "template_backbone",
+         "template_backbone_mask"),
+        "T N",
+    ),
+}  # fmt: skip
+
+_PADDING = {"msa": GAP, "restype": GAP, "template_restype": GAP}
+
+
+def pad_batch(batch: Batch, tokens: int, atoms: int) -> Batch:
+    """Return ``batch`` with masked tokens and atoms appended, up to ``tokens`` and ``atoms``.
+
+    Padding atoms belong to the last token; all masks are false there.
+
+    Raises:
+        ValueError: the batch is larger already.
+    """
+    n, a = len(batch.restype), len(batch.atom_to_token)
+    if tokens < n or atoms < a:
+        raise ValueError(f"Cannot pad a batch of {n} tokens and {a} atoms to {tokens} tokens and {atoms} atoms.")
+    sizes = {"N": tokens, "A": atoms, "S": len(batch.msa), "T": len(batch.template_restype)}
+    padded = {}
+    for field in dataclasses.fields(batch):
+        value: Tensor = getattr(batch, field.name)
+        axes = BATCH_AXES[field.name].split()
+        shape = [sizes[axis] for axis in axes] + list(value.shape[len(axes) :])
+        larger = torch.full(shape, _PADDING.get(field.name, 0), dtype=value.dtype, device=value.device)
+        larger[tuple(slice(0, size) for size in value.shape)] = value
+        padded[field.name] = larger
+    padded["atom_to_token"][a:] = tokens - 1
+    return Batch(**padded)

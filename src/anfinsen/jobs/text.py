@@ -1,0 +1,18 @@
+"""Showing what the user wrote inside a one-sentence message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return ``value`` quoted on one line, cut to ``limit`` characters."""
+    text = repr(value) if isinstance(value, str) else repr(value).replace("\n", " ")
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def listed(names: Iterable[object], limit: int = 20) -> str:
+    """Return ``names`` joined with commas, in the order given, the rest counted past ``limit``."""
+    items = [str(name) for name in names]
+    rest = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,152 @@
+"""Scores that need a superposition: RMSD, TM-score, GDT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anfinsen.geometry import rigid_align, rotate, superpose
+
+GDT_TS, GDT_HA = (1.0, 2.0, 4.0, 8.0), (0.5, 1.0, 2.0, 4.0)  # Å
+SHORTEST_FRAGMENT = 4  # residues, first guess of a superposition
+MAX_ITERATIONS = 20
+NUMBERS_AT_ONCE = 4_000_000  # coordinates held per batch of superpositions: 32 MB
+
+
+@dataclass(frozen=True)
+class SuperposedScores:
+    """Best scores over superpositions of a prediction on the truth.
+
+    Attributes:
+        tm_score: 0 to 1 (Zhang and Skolnick 2004). gdt_ts, gdt_ha: 0 to 1 (Zemla 2003).
+        rotation, translation: the superposition of the TM-score, to be applied to the prediction as R x + t; Å.
+    """
+
+    tm_score: float
+    gdt_ts: float
+    gdt_ha: float
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, "3"]
+
+
+def rmsd(
+    predicted: Float[np.ndarray, "n 3"],
+    true: Float[np.ndarray, "n 3"],
+    resolved: Bool[np.ndarray, "n"] | None = None,
+    *,
+    superposed: bool = True,
+) -> float:
+    """Return the root mean square deviation in Å, after the best superposition unless ``superposed`` is False.
+
+    Raises:
+        ValueError: no atom is resolved.
+    """
+    x, y = _resolved(predicted, true, resolved)
+    if superposed:
+        x = rigid_align(x, y)
+    return float((x - y).square().sum(-1).mean().sqrt())
+
+
+def tm_distance(length: int) -> float:
+    """Return d0 in Å, the distance that counts a half, for a chain of ``length`` residues (at least 0.5)."""
+    return max(0.5, 1.24 * float(np.cbrt(length - 15)) - 1.8)
+
+
+def tm_score(
+    predicted: Float[np.ndarray, "n 3"],
+    true: Float[np.ndarray, "n 3"],
+    resolved: Bool[np.ndarray, "n"] | None = None,
+    length: int | None = None,
+) -> float:
+    """Return the TM-score (see :func:`superposed_scores`)."""
+    return superposed_scores(predicted, true, resolved, length).tm_score
+
+
+def superposed_scores(
+    predicted: Float[np.ndarray, "n 3"],
+    true: Float[np.ndarray, "n 3"],
+    resolved: Bool[np.ndarray, "n"] | None = None,
+    length: int | None = None,
+) -> SuperposedScores:
+    """Return TM-score and GDT of CA (or C1') atoms in known correspondence.
+
+    Superpositions are searched as the TM-score program does: from fragments of the whole, a half, a quarter, … of the
+    length, each refined by superposing again on the residues that came close, until these stay the same.
+
+    Args:
+        predicted, true: Å, one atom per residue.
+        resolved: residues with a known true position; all if not given.
+        length: number of residues that the scores are divided by; the resolved ones if not given.
+
+    Raises:
+        ValueError: no residue is resolved.
+    """
+    x, y = _resolved(predicted, true, resolved)
+    count = len(x)
+    length = count if length is None else length
+    d0 = tm_distance(length)
+    # Residues that take part in the next superposition: TM-score's d0_search, 4.5 to 8 Å.
+    reach = min(max(d0, 4.5), 8.0)
+    best = (-1.0, torch.eye(3, dtype=x.dtype), x.new_zeros(3))
+    within = dict.fromkeys((*GDT_TS, *GDT_HA), 0)
+    fragments = _fragments(count)
+    at_once = max(1, NUMBERS_AT_ONCE // (3 * count))
+    for start in range(0, len(fragments), at_once):
+        chosen = fragments[start : start + at_once]
+        for iteration in range(MAX_ITERATIONS + 1):
+            rotation, shift, distance = _superpose_on(x, y, chosen)
+            scores = (1 / (1 + (distance / d0) ** 2)).sum(-1) / length
+            top = int(scores.argmax())
+            if scores[top] > best[0]:
+                best = (float(scores[top]), rotation[top], shift[top])
+            for threshold, most in within.items():
+                within[threshold] = max(most, int((distance < threshold).sum(-1).max()))
+            close = _closest(distance, reach - 1 if iteration == 0 else reach + 1)
+            moving = (close != chosen).any(-1)
+            if not moving.any():
+                break
+            chosen = torch.unique(close[moving], dim=0)
+    gdt_ts, gdt_ha = (sum(within[t] for t in thresholds) / (4 * length) for thresholds in (GDT_TS, GDT_HA))
+    return SuperposedScores(best[0], gdt_ts, gdt_ha, best[1].numpy(), best[2].numpy())
+
+
+def _fragments(count: int) -> Bool[Tensor, "fragments n"]:
+    """Masks of the stretches that superpositions start from."""
+    position = torch.arange(count)
+    masks, size = [], count
+    while True:
+        # Neighbouring starts lead to the same place: an eighth of the fragment is step enough.
+        starts = torch.arange(0, count - size + 1, max(1, size // 8))
+        masks.append((position >= starts[:, None]) & (position < starts[:, None] + size))
+        if size <= SHORTEST_FRAGMENT:
+            return torch.cat(masks)
+        size = max(SHORTEST_FRAGMENT, size // 2)
+
+
+def _superpose_on(x: Tensor, y: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Superpose all of ``x`` on ``y`` by the residues of each mask; return motions and distances [masks, n]."""
+    masks = len(chosen)
+    moving, fixed = x.expand(masks, -1, -1), y.expand(masks, -1, -1)
+    rotation, shift = superpose(moving, fixed, chosen.to(x.dtype))
+    distance = (rotate(moving, rotation) + shift[:, None] - fixed).norm(dim=-1)
+    return rotation, shift, distance
+
+
+def _closest(distance: Tensor, reach: float) -> Tensor:
+    """Residues within ``reach``, or the three closest where there are fewer."""
+    third = distance.topk(min(3, distance.shape[-1]), dim=-1, largest=False).values[:, -1:]
+    return distance <= third.clamp(min=reach)
+
+
+def _resolved(
+    predicted: Float[np.ndarray, "n 3"], true: Float[np.ndarray, "n 3"], resolved: Bool[np.ndarray, "n"] | None
+) -> tuple[Float[Tensor, "m 3"], Float[Tensor, "m 3"]]:
+    keep = slice(None) if resolved is None else resolved
+    x, y = (torch.from_numpy(np.asarray(part[keep], dtype=np.float64)) for part in (predicted, true))
+    if len(x) == 0:
+        raise ValueError("No atom is resolved: there is nothing to compare.")
+    return x, y

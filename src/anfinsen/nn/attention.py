@@ -1,0 +1,77 @@
+"""Which attention kernel a device uses; the choice stands here once, not in every block's ``forward``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .memory import chunk_length, scratch
+
+# Added to the logits of masked keys: underflows in softmax, yet a row whose keys are all masked becomes uniform
+# instead of NaN.
+MASKED = -1e9
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Return softmax(q kᵀ / √c + bias) v, step by step."""
+    logits = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2)) + bias
+    return torch.matmul(torch.softmax(logits, dim=-1), v)
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Return the same as `plain_attention` by the fused kernels of PyTorch."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+
+
+# Measured (benchmarks/attention.py): with a bias the fused kernel is slower than the plain one on CPUs.
+KERNELS: dict[str, Kernel] = {"cpu": plain_attention, "cuda": fused_attention, "mps": plain_attention}
+
+
+def biased_attention(
+    q: Float[Tensor, "*batch heads q_len c"],
+    k: Float[Tensor, "*batch heads k_len c"],
+    v: Float[Tensor, "*batch heads k_len c"],
+    bias: Float[Tensor, "*#batch heads q_len k_len"],
+) -> Float[Tensor, "*batch heads q_len c"]:
+    """Return softmax(q kᵀ / √c + bias) v by the kernel that is fastest on the device of ``q``."""
+    return KERNELS.get(q.device.type, plain_attention)(q, k, v, bias)
+
+
+def mask_keys(
+    bias: Float[Tensor, "*batch heads q_len k_len"], mask: Bool[Tensor, "*batch k_len"]
+) -> Float[Tensor, "*batch heads q_len k_len"]:
+    """Return ``bias`` with masked keys set to `MASKED`."""
+    return bias.masked_fill(~mask[..., None, None, :], MASKED)
+
+
+def attend_rows(
+    q: Float[Tensor, "rows n heads c"],
+    k: Float[Tensor, "rows n heads c"],
+    v: Float[Tensor, "rows n heads c"],
+    bias: Float[Tensor, "heads n n"],
+    out: Float[Tensor, "rows n heads c"],
+) -> None:
+    """Write softmax(q kᵀ / √c + bias) v of every row to ``out`` (which may be ``q``); without gradients.
+
+    On a CPU the weights of one head and a few rows at a time stay in the cache.
+    """
+    rows, n, heads, c = q.shape
+    if KERNELS.get(q.device.type, plain_attention) is not plain_attention:
+        attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias[None])
+        out.copy_(attended.transpose(1, 2))
+        return
+    length = chunk_length(rows, n * n * q.element_size(), q.device)
+    buffer = scratch().take("weights", (length, n, n), q)
+    for start in range(0, rows, length):
+        some = slice(start, min(start + length, rows))
+        weights = buffer[: some.stop - start]
+        for head in range(heads):
+            torch.baddbmm(bias[head], q[some, :, head], k[some, :, head].transpose(-1, -2), alpha=c**-0.5, out=weights)
+            torch.softmax(weights, dim=-1, out=weights)
+            torch.bmm(weights, v[some, :, head], out=out[some, :, head])

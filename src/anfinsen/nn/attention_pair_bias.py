@@ -1,0 +1,253 @@
+"""Attention over tokens or atoms with a bias from the pair representation (AlphaFold 3, Algorithm 24).
+
+Two kinds, one class: in the trunk (``c_s`` None) the input is layer-normalised; in the diffusion module a conditioning
+vector s drives an adaptive layer norm and an output gate. The bias depends on the pair representation only, so it is
+made once (`AttentionPairBias.pair_bias`) and used for every sample and noise level (`AttentionPairBias.attend`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from .adaptive_layer_norm import AdaptiveLayerNorm, Modulation, OutputGate, lecun_
+from .attention import MASKED, attend_rows, biased_attention
+from .linear import linear
+from .windows import Windows
+
+PairNorm = Literal["affine", "scale", "none"]
+
+
+@dataclass(frozen=True)
+class AttentionPairBiasConfig:
+    """Sizes and variants of `AttentionPairBias`.
+
+    Attributes:
+        c_a: width of the representation attended over. c_z: width of the pair representation. heads: number of heads.
+        c_head: width of a head; None: c_a / heads.
+        c_s: width of the conditioning vector; None: the trunk's kind, with a LayerNorm on the input.
+        pair_norm: LayerNorm of the pair representation: with scale and offset, with scale only, or none (the released
+            AlphaFold 3 code normalises once for all blocks of the diffusion transformer).
+        key_norm: adaptive norm of keys and values in windowed (atom) attention: "shared" with the queries (paper,
+            Boltz); "own", of the raw input (released AlphaFold 3 code, OpenFold 3); "stacked", of the queries' norm's
+            output (Protenix).
+    """
+
+    c_a: int = 384
+    c_z: int = 128
+    heads: int = 16
+    c_head: int | None = None
+    c_s: int | None = None
+    pair_norm: PairNorm = "affine"
+    key_norm: Literal["shared", "own", "stacked"] = "shared"
+
+
+class PairBias(nn.Module):
+    """One attention logit per head from each pair: LayerNorm, then a linear map without bias."""
+
+    def __init__(self, c_z: int, heads: int, norm: PairNorm) -> None:
+        super().__init__()
+        self.norm = None if norm == "none" else nn.LayerNorm(c_z, bias=norm == "affine")
+        self.linear = nn.Linear(c_z, heads, bias=False)
+        lecun_(self.linear.weight)
+
+    def forward(self, pair: Float[Tensor, "*pairs c_z"]) -> Float[Tensor, "heads *pairs"]:
+        """Return the bias of each head, contiguous."""
+        return stacked_pair_bias(pair, [self])[0]
+
+    def folded(self) -> tuple[Float[Tensor, "heads c_z"], Float[Tensor, " heads"] | None]:
+        """Return weight and offset of the linear map that takes the plainly normalised pair to the bias."""
+        if self.norm is None:
+            return self.linear.weight, None
+        offset = None if self.norm.bias is None else self.linear.weight @ self.norm.bias
+        return self.linear.weight * self.norm.weight, offset
+
+
+def stacked_pair_bias(
+    pair: Float[Tensor, "*pairs c_z"], biases: Sequence[PairBias]
+) -> Float[Tensor, "blocks heads *pairs"]:
+    """Return the biases of several blocks: one normalisation and one matrix product for all of them."""
+    c_z = pair.shape[-1]
+    normal = pair if biases[0].norm is None else F.layer_norm(pair, (c_z,))
+    folded = [bias.folded() for bias in biases]
+    result = torch.cat([weight for weight, _ in folded]) @ normal.reshape(-1, c_z).transpose(0, 1)
+    offsets = [offset for _, offset in folded if offset is not None]
+    if offsets:
+        result = result + torch.cat(offsets)[:, None]
+    return result.view(len(biases), -1, *pair.shape[:-1])
+
+
+def mask_keys(bias: Float[Tensor, "*heads q k"], key_mask: Bool[Tensor, "*windows k"]) -> Float[Tensor, "*heads q k"]:
+    """Return ``bias`` with masked keys set to `MASKED`; the memory of ``bias`` is reused."""
+    return bias.masked_fill_(~key_mask[..., None, :], MASKED)
+
+
+class GatedAttention(nn.Module):
+    """Multi-head attention with an additive bias and a sigmoid gate on its output.
+
+    Queries, keys, values and gates are rows of one matrix, ``projection`` [q | k | v | g].
+    """
+
+    def __init__(self, c_a: int, heads: int, c_head: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.c_head = c_head or c_a // heads
+        self.width = self.heads * self.c_head
+        self.projection = nn.Linear(c_a, 4 * self.width, bias=False)
+        self.query_bias = nn.Parameter(torch.zeros(self.width))
+        self.output = nn.Linear(self.width, c_a, bias=False)
+        lecun_(self.projection.weight)
+        lecun_(self.output.weight)
+        with torch.no_grad():
+            self.projection.weight[3 * self.width :] = 0  # gates start at one half
+
+    def forward(
+        self,
+        x: Float[Tensor, "*samples n c_a"],
+        bias: Float[Tensor, "heads n n"],
+        gate: Float[Tensor, "*g_samples n c_a"] | None = None,
+    ) -> Float[Tensor, "*samples n c_a"]:
+        """Return the output for every row of ``x``, times ``gate``; ``bias``, shared by all samples, has the mask."""
+        of_qkv, of_g = torch.split(self.projection.weight, [3 * self.width, self.width])
+        q, k, v = (self._split(y) for y in linear(x, of_qkv, self._bias(3)).chunk(3, dim=-1))
+        if torch.is_grad_enabled():
+            attended = biased_attention(
+                *(y.transpose(-2, -3) for y in (q, k, v)), bias.expand(*x.shape[:-2], *bias.shape)
+            ).transpose(-2, -3)
+        else:
+            attended = torch.empty_like(q, memory_format=torch.contiguous_format)
+            attend_rows(*(y.view(-1, *y.shape[-3:]) for y in (q, k, v, )), bias, attended.view(-1, *q.shape[-3:]))
+        return self._output(attended.flatten(-2), x, of_g, gate)
+
+    def windowed(
+        self,
+        x_q: Float[Tensor, "*samples n c_a"],
+        x_k: Float[Tensor, "*samples n c_a"],
+        bias: Float[Tensor, "heads w q k"],
+        windows: Windows,
+        gate: Float[Tensor, "*g_samples n c_a"] | None = None,
+    ) -> Float[Tensor, "*samples n c_a"]:
+        """Return the output of sequence-local attention from ``x_q`` to ``x_k``, times ``gate``."""
+        of_q, of_kv, of_g = torch.split(self.projection.weight, [self.width, 2 * self.width, self.width])
+        q = windows.split_queries(self._split(linear(x_q, of_q, self.query_bias)), -3)
+        k, v = windows.gather_keys(linear(x_k, of_kv), -2).chunk(2, dim=-1)
+        k, v = self._split(k), self._split(v)
+        if torch.is_grad_enabled():
+            # [*samples, w, heads, rows, c]
+            attended = biased_attention(
+                *(y.transpose(-2, -3) for y in (q, k, v)), bias.transpose(0, 1).expand(*q.shape[:-3], -1, -1, -1)
+            ).transpose(-2, -3)
+        else:
+            attended = torch.empty_like(q)
+            _attend_windows(*(y.reshape(-1, *y.shape[-4:]) for y in (q, k, v, attended)), bias)
+        return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate)
+
+    def _output(self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None) -> Tensor:
+        return linear(linear(x, of_g, activation="sigmoid", times=attended), self.output.weight, times=gate)
+
+    def _bias(self, parts: int) -> Tensor:
+        return F.pad(self.query_bias, (0, (parts - 1) * self.width))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], self.heads, self.c_head)
+
+
+def _attend_windows(
+    q: Float[Tensor, "samples w q heads c"],
+    k: Float[Tensor, "samples w k heads c"],
+    v: Float[Tensor, "samples w k heads c"],
+    out: Float[Tensor, "samples w q heads c"],
+    bias: Float[Tensor, "heads w q k"],
+) -> None:
+    """Write softmax(q kᵀ / √c + bias) v to ``out``; without gradients, one head of one sample at a time."""
+    weights = torch.empty_like(bias[0])
+    for sample in range(q.shape[0]):
+        for head in range(q.shape[3]):
+            this = (sample, slice(None), slice(None), head)
+            torch.baddbmm(bias[head], q[this], k[this].transpose(-1, -2), alpha=q.shape[-1] ** -0.5, out=weights)
+            torch.softmax(weights, dim=-1, out=weights)
+            torch.bmm(weights, v[this], out=out[this])
+
+
+@dataclass(frozen=True)
+class AttentionModulation:
+    """What a conditioning vector says: modulations of the norms (the keys' own, if they have one), and output gate."""
+
+    norm: Modulation
+    key_norm: Modulation | None
+    gate: Tensor
+
+
+class AttentionPairBias(nn.Module):
+    """Attention with pair bias (AlphaFold 3, Algorithm 24), without the residual connection."""
+
+    def __init__(self, config: AttentionPairBiasConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.pair = PairBias(config.c_z, config.heads, config.pair_norm)
+        self.attention = GatedAttention(config.c_a, config.heads, config.c_head)
+        self.key_norm: AdaptiveLayerNorm | None = None
+        if config.c_s is None:
+            self.norm: nn.LayerNorm | AdaptiveLayerNorm = nn.LayerNorm(config.c_a)
+            nn.init.zeros_(self.attention.output.weight)
+        else:
+            self.norm = AdaptiveLayerNorm(config.c_a, config.c_s)
+            self.gate = OutputGate(config.c_s, config.c_a)
+            if config.key_norm != "shared":
+                self.key_norm = AdaptiveLayerNorm(config.c_a, config.c_s)
+
+    def forward(
+        self,
+        a: Float[Tensor, "*samples n c_a"],
+        pair: Float[Tensor, "n n c_z"],
+        mask: Bool[Tensor, " n"] | None = None,
+        s: Float[Tensor, "*s_samples n c_s"] | None = None,
+    ) -> Float[Tensor, "*samples n c_a"]:
+        """Return the update of ``a``; rows of masked tokens are arbitrary but finite."""
+        return self.attend(a, self.pair_bias(pair, mask), s)
+
+    def pair_bias(
+        self, pair: Float[Tensor, "n n c_z"], mask: Bool[Tensor, " n"] | None = None
+    ) -> Float[Tensor, "heads n n"]:
+        """Return the attention bias with the mask in it: all that depends on the pair representation."""
+        bias: Tensor = self.pair(pair)
+        return bias if mask is None else mask_keys(bias, mask)
+
+    def attend(
+        self,
+        a: Float[Tensor, "*samples n c_a"],
+        bias: Float[Tensor, "heads *windows q k"],
+        s: Float[Tensor, "*s_samples n c_s"] | None = None,
+        windows: Windows | None = None,
+    ) -> Float[Tensor, "*samples n c_a"]:
+        """Return the update of ``a`` from a bias made beforehand; with ``windows``, attention is sequence-local."""
+        return self.update(a, bias, None if s is None else self.modulation(s), windows)
+
+    def modulation(self, s: Float[Tensor, "*samples n c_s"]) -> AttentionModulation:
+        """Return all that depends on the conditioning vector."""
+        norm = self.norm.modulation(s)
+        return AttentionModulation(norm, None if self.key_norm is None else self.key_norm.modulation(s), self.gate(s))
+
+    def update(
+        self,
+        a: Float[Tensor, "*samples n c_a"],
+        bias: Float[Tensor, "heads *windows q k"],
+        modulation: AttentionModulation | None,
+        windows: Windows | None = None,
+    ) -> Float[Tensor, "*samples n c_a"]:
+        """Return the update of ``a`` under a modulation made beforehand (None: the trunk's kind)."""
+        if modulation is None:
+            return self.attention(self.norm(a), bias)
+        normal = self.norm.modulate(a, modulation.norm)
+        if windows is None:
+            return self.attention(normal, bias, modulation.gate)
+        keys = normal
+        if self.key_norm is not None and modulation.key_norm is not None:
+            keys = self.key_norm.modulate(a if self.config.key_norm == "own" else normal, modulation.key_norm)
+        return self.attention.windowed(normal, keys, bias, windows, modulation.gate)

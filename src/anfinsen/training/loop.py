@@ -1,0 +1,229 @@
+"""The training loop: examples in, weights out; resumable at any checkpoint with the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anfinsen.common.config import to_mapping
+from anfinsen.common.device import choose_device
+from anfinsen.common.errors import MissingExtraError, NonFiniteError
+from anfinsen.common.progress import Progress, Silent
+from anfinsen.common.seeding import numpy_generator, torch_generator
+from anfinsen.models.alphafold3 import AlphaFold3, AlphaFold3Config, alphafold3_config
+from anfinsen.nn.batch import Batch, Labels
+from anfinsen.weights import save_model
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .curves import class_lddt
+from .data_folder import open_data, validation_examples
+from .ema import ExponentialMovingAverage
+from .options import TrainOptions
+from .recipe import RECIPES, Recipe, Stage
+from .sampling import Mixture
+from .step import StepSettings, example_loss, rollout
+
+CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
+
+
+class Curves(Protocol):
+    """Where numbers over steps go (TensorBoard's writer, or a list in tests)."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Record one number."""
+
+    def close(self) -> None:
+        """Write everything out."""
+
+
+class Trainer:
+    """Owns model, optimiser and average of one run; knows no files but those it is told to write."""
+
+    def __init__(
+        self,
+        config: AlphaFold3Config,
+        recipe: Recipe,
+        seed: int,
+        *,
+        device: torch.device | str = "cpu",
+        bf16: bool = False,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = AlphaFold3(config).to(device)
+        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
+        self.device = torch.device(device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8
+        )
+        self.ema = ExponentialMovingAverage(self.model, recipe.ema)
+        self.steps_done = 0
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What must be the same for a checkpoint to be continued."""
+        return {
+            "config": to_mapping(self.model.config),
+            "recipe": to_mapping(self.recipe),
+            "seed": self.seed,
+            "bf16": self.bf16,
+        }
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the next step."""
+        return self.recipe.stage_at(self.steps_done)
+
+    def step(self, draw: Callable[[int], tuple[Batch, Labels]]) -> dict[str, float]:
+        """Make one optimiser step and return the mean loss terms; ``draw(i)`` gives the i-th example of the step.
+
+        Raises:
+            NonFiniteError: loss or gradients are not finite; the weights are as they were.
+        """
+        stage, step = self.stage, self.steps_done
+        self._freeze(stage)
+        self.model.train(stage.train == "all")
+        self.optimizer.zero_grad(set_to_none=True)
+        recycles = int(numpy_generator(self.seed, "recycles", step).integers(self.recipe.recycles + 1))
+        settings = StepSettings(
+            stage=stage,
+            recycles=recycles,
+            rollout=stage.rollout > 0 and step % stage.rollout == 0,
+            rollout_steps=self.recipe.rollout_steps,
+            bf16=self.bf16,
+        )
+        count = self.recipe.examples_per_step
+        sums: dict[str, float] = {}
+        for index in range(count):
+            batch, labels = draw(index)
+            generator = torch_generator(self.seed, "step", step, index, device=self.device)
+            loss = example_loss(self.model, batch.to(self.device), labels.to(self.device), settings, generator)
+            (loss.total / count).backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            for name, value in loss.terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / count
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        if not torch.isfinite(norm):
+            raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate_at(step)
+        self.optimizer.step()
+        self.ema.update(self.model)
+        self.steps_done += 1
+        return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(step)}
+
+    def _freeze(self, stage: Stage) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(stage.train == "all" or name.startswith("confidence_head."))
+
+    def validate(self, examples: list[tuple[Batch, Labels]]) -> dict[str, float]:
+        """Return the mean lDDT of each interaction class over structures sampled with the averaged weights."""
+        settings = StepSettings(
+            self.stage, recycles=1, rollout=True, rollout_steps=self.recipe.rollout_steps, bf16=self.bf16
+        )
+        scores: dict[str, list[Float[Tensor, "samples"]]] = {}
+        with self.ema.applied(self.model), torch.no_grad():
+            self.model.eval()
+            for index, (batch, labels) in enumerate(examples):
+                generator = torch_generator(self.seed, "validate", index, device=self.device)
+                here, true = batch.to(self.device), labels.to(self.device)
+                trunk = self.model.trunk(here, recycles=settings.recycles, generator=generator)
+                coordinates = rollout(self.model, here, trunk, settings, generator)
+                for name, value in class_lddt(coordinates, here, true).items():
+                    scores.setdefault(name, []).append(value)
+        return {f"lddt/{name}": float(torch.cat(values).mean()) for name, values in scores.items()}
+
+    def save(self, out: Path, metadata: dict[str, str]) -> None:
+        """Write checkpoint and averaged weights into ``out``."""
+        save_checkpoint(out / CHECKPOINT, self.model, self.optimizer, self.ema, self.steps_done, self.settings)
+        with self.ema.applied(self.model):
+            save_model(self.model, out / WEIGHTS, {**metadata, "steps": str(self.steps_done)}, bf16=True)
+
+    def resume(self, out: Path) -> bool:
+        """Continue the run found in ``out``, if there is one."""
+        path = out / CHECKPOINT
+        if path.exists():
+            self.steps_done = load_checkpoint(path, self.model, self.optimizer, self.ema, self.settings)
+        return self.steps_done > 0
+
+
+def train(options: TrainOptions, progress: Progress | None = None) -> Path:
+    """Train AlphaFold 3 and return the weights file; a run found in ``options.out`` goes on where it stopped.
+
+    Raises:
+        ConfigError: unknown preset or device. InputError: the data cannot be used.
+        WeightsError: the checkpoint belongs to another run. NonFiniteError: training diverged.
+    """
+    progress = progress or Silent()
+    device = choose_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config, recipe = alphafold3_config(options.preset), RECIPES[options.preset]
+    if options.steps:
+        recipe = _scaled(recipe, options.steps)
+    trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16)
+    if trainer.resume(options.out):
+        progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
+    metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
+    validation = validation_examples(options.data, options.seed)
+    started, stage, data = time.monotonic(), None, None
+    progress.stage("training", recipe.steps)
+    progress.advance(trainer.steps_done)
+    with ExitStack() as stack:
+        curves = _open_curves(options.out / CURVES)
+        stack.callback(curves.close)
+        while trainer.steps_done < recipe.steps:
+            if data is None or trainer.stage is not stage:
+                stage = trainer.stage
+                data = open_data(options.data, options.out / "cache", stage, recipe, progress)
+            terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
+            done = trainer.steps_done
+            progress.advance()
+            for name, value in terms.items():
+                curves.add_scalar(f"train/{name}", value, done)
+            if validation and _due(options.validate_every, done, recipe.steps):
+                scores = trainer.validate(validation)
+                for name, value in scores.items():
+                    curves.add_scalar(f"validation/{name}", value, done)
+                progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
+            out_of_time = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
+            if out_of_time or _due(options.save_every, done, recipe.steps):
+                trainer.save(options.out, metadata)
+            if out_of_time:
+                progress.note(f"Stopped after {done} of {recipe.steps} steps; the same command goes on from here.")
+                break
+    return options.out / WEIGHTS
+
+
+def _drawer(data: Mixture, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
+    return lambda index: data.example(numpy_generator(seed, "example", step, index))
+
+
+def _due(every: int, done: int, last: int) -> bool:
+    return done == last or (every > 0 and done % every == 0)
+
+
+def _scaled(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe with its stages' steps scaled to ``steps`` in all."""
+    total, left, stages = recipe.steps, steps, []
+    for index, stage in enumerate(recipe.stages):
+        last = index == len(recipe.stages) - 1
+        share = left if last else min(left, round(steps * stage.steps / total))
+        left -= share
+        stages.append(dataclasses.replace(stage, steps=share))
+    return dataclasses.replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))
+
+
+def _open_curves(folder: Path) -> Curves:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("Training curves need TensorBoard: pip install 'anfinsen[train]'.") from error
+    return SummaryWriter(str(folder))  # type: ignore[no-any-return, no-untyped-call]  # torch does not type it

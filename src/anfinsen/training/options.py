@@ -1,0 +1,41 @@
+"""What the user chooses about a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from anfinsen.common.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of ``anfinsen train alphafold3``.
+
+    Attributes:
+        data: folder with ``chains/*.parquet`` (and ``msas/``), or with structure files, or both (``structures/``).
+        out: folder for checkpoints, weights and curves; a run found there is continued.
+        preset: size of the network and its recipe.
+        seed: decides everything random.
+        device: "auto", "cpu", "cuda", …; threads: CPU threads (0: leave as they are).
+        bf16: compute in bfloat16 where it is safe.
+        steps: total optimiser steps (0: the recipe's). minutes: stop, resumable, after so long (0: no limit).
+        save_every, validate_every: in steps (0: only at the end).
+    """
+
+    data: Path
+    out: Path
+    preset: str = "mini"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    bf16: bool = True
+    steps: int = 0
+    minutes: float = 0.0
+    save_every: int = 100
+    validate_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "minutes", "save_every", "validate_every", "threads", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"Training option {name!r} is {getattr(self, name)}: expected 0 or more.")

@@ -1,0 +1,151 @@
+"""How each preset is trained: stages, optimiser, mixture. Numbers of the published recipe stand in `FULL`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from anfinsen.losses import LossConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training with fixed sizes (supplement, table 6).
+
+    Attributes:
+        steps: optimiser steps. crop: tokens per example. diffusion_batch: noised copies per trunk pass.
+        losses: weights of the loss terms.
+        train: "all" weights, or only the "confidence" head (trunk and diffusion stay as they are).
+        rollout: a mini roll-out and confidence loss at every n-th step; 0: never.
+        msa_rows: at most this many MSA rows per example.
+        learning_rate: of this stage, constant; None: the recipe's schedule.
+    """
+
+    steps: int
+    crop: int
+    diffusion_batch: int
+    losses: LossConfig
+    train: Literal["all", "confidence"] = "all"
+    rollout: int = 1
+    msa_rows: int = 1024
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training run that is not the data folder.
+
+    Attributes:
+        stages: run one after the other.
+        examples_per_step: gradients are averaged over this many examples.
+        learning_rate, betas, warmup, decay, decay_every: Adam and its schedule (supplement 5.4).
+        clip: largest gradient norm. ema: decay of the averaged weights.
+        recycles: the number of recycles of a step is uniform in 0..recycles.
+        rollout_steps: diffusion steps of the mini roll-out (supplement, figure 2c: 20).
+        structure_weight: share of examples from the structure folder; the rest are chains.
+    """
+
+    stages: tuple[Stage, ...]
+    examples_per_step: int
+    learning_rate: float = 1.8e-3
+    beta1: float = 0.9
+    beta2: float = 0.95
+    warmup: int = 1000
+    decay: float = 0.95
+    decay_every: int = 50_000
+    final_fraction: float = 1.0
+    clip: float = 10.0
+    ema: float = 0.999
+    recycles: int = 3
+    rollout_steps: int = 20
+    structure_weight: float = 0.5
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """Return the stage that step number ``step`` (from 0) belongs to; the last one for later steps."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of step ``step``.
+
+        Linear warm-up, ×``decay`` every ``decay_every`` steps, and a linear fall to ``final_fraction`` over the run
+        (1: none, as published; short runs gain much by falling to a small fraction).
+        """
+        fixed = self.stage_at(step).learning_rate
+        if fixed is not None:
+            return fixed
+        warm = min(1.0, (step + 1) / self.warmup)
+        scheduled = sum(stage.steps for stage in self.stages if stage.learning_rate is None)
+        progress = min(1.0, step / max(1, scheduled))
+        fall = 1.0 - (1.0 - self.final_fraction) * progress
+        return self.learning_rate * warm * fall * float(self.decay ** (step // self.decay_every))
+
+
+# As published (supplement, table 6); `steps` of the later stages are lower bounds read off the paper's figure 2d.
+FULL = Recipe(
+    stages=(
+        Stage(steps=78_000, crop=384, diffusion_batch=48, losses=LossConfig()),
+        Stage(steps=12_000, crop=640, diffusion_batch=32, losses=LossConfig(bond=1.0)),
+        Stage(steps=4_000, crop=768, diffusion_batch=32, losses=LossConfig(bond=1.0)),
+        Stage(steps=4_000, crop=768, diffusion_batch=32, losses=LossConfig(pae=1.0), train="confidence"),
+    ),
+    examples_per_step=256,
+)
+SMALL = Recipe(
+    stages=(
+        Stage(steps=40_000, crop=256, diffusion_batch=32, losses=LossConfig(distogram=0.3)),
+        Stage(steps=10_000, crop=384, diffusion_batch=32, losses=LossConfig(distogram=0.3, bond=1.0)),
+        Stage(steps=4_000, crop=384, diffusion_batch=32, losses=LossConfig(pae=1.0), train="confidence"),
+    ),
+    examples_per_step=32,
+    learning_rate=1.0e-3,
+)
+# For two CPU cores and an hour or two. The distogram teaches the trunk sooner than the diffusion loss does, so it weighs
+# more than published; confidence comes last, alone, because roll-outs would double the cost of every step.
+MINI = Recipe(
+    stages=(
+        Stage(
+            steps=3000,
+            crop=64,
+            diffusion_batch=8,
+            losses=LossConfig(distogram=0.5),
+            rollout=0,
+            msa_rows=32,
+        ),
+        Stage(
+            steps=700,
+            crop=112,
+            diffusion_batch=8,
+            losses=LossConfig(distogram=0.5, bond=1.0),
+            rollout=0,
+            msa_rows=64,
+        ),
+        Stage(
+            steps=300,
+            crop=96,
+            diffusion_batch=1,
+            losses=LossConfig(confidence=1.0, pae=1.0),
+            train="confidence",
+            msa_rows=64,
+            learning_rate=1.0e-3,
+        ),
+    ),
+    examples_per_step=2,
+    learning_rate=1.0e-3,
+    beta2=0.99,
+    warmup=150,
+    final_fraction=0.05,
+    clip=1.0,
+    ema=0.998,
+    recycles=1,
+    structure_weight=0.3,
+)
+RECIPES: dict[str, Recipe] = {"full": FULL, "small": SMALL, "mini": MINI}

@@ -1,0 +1,9 @@
+"""Published checkpoint formats: which of their tensors goes where in our modules.
+
+One file per format and half of the network (``*_trunk.py``, ``*_diffusion.py``); every file is a list of rules that
+`rules.convert` applies strictly: each source tensor is used exactly once and each of our parameters is filled.
+"""
+
+from .rules import Rule, convert, load_converted
+
+__all__ = ["Rule", "convert", "load_converted"]

@@ -1,0 +1,147 @@
+"""Weights files: safetensors with the model's configuration in the metadata, so that a file says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from anfinsen.common.config import from_mapping, to_mapping
+from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.common.files import atomic_path
+from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
+
+FORMAT = "anfinsen-weights-1"
+BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Where a model's weights came from.
+
+    Attributes:
+        name: model name. path: file, or "" for random weights. sha256: of the file's bytes ("" likewise).
+        preset: name of the configuration. metadata: what the training run recorded about itself.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    preset: str
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def save_model(model: AlphaFold3, path: Path, metadata: dict[str, str], *, bf16: bool = False) -> None:
+    """Write the model's weights and configuration to ``path``, whole or not at all.
+
+    Args:
+        model: the model to save.
+        path: target file.
+        metadata: facts about the training run ("preset", "seed", …), stored in the file.
+        bf16: store matrices in bfloat16 (norms, biases and buffers keep float32).
+
+    Raises:
+        OutputError: the file cannot be written.
+        WeightsError: a weight is NaN or infinite.
+    """
+    tensors = {}
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise WeightsError(f"Weight {name!r} holds non-finite numbers; {path} was not written.")
+        small = bf16 and value.ndim > 1 and value.is_floating_point()
+        tensors[name] = value.detach().cpu().to(torch.bfloat16 if small else value.dtype).contiguous()
+    header = {**metadata, "format": FORMAT, "config": json.dumps(to_mapping(model.config))}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata=header)
+
+
+def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[AlphaFold3, WeightsInfo]:
+    """Return the model in evaluation mode and what is known of its weights.
+
+    Args:
+        name_or_path: "alphafold3-mini" (bundled), a path to a weights file, or "alphafold3-full:random" /
+            "alphafold3-small:random" / "alphafold3-mini:random" for an untrained model of that preset (seed 0).
+        device: where to put the model.
+
+    Raises:
+        ConfigError: the name is unknown.
+        WeightsError: the file is missing, damaged, of another format, or does not match its configuration.
+    """
+    if name_or_path.endswith(":random"):
+        return _random_model(name_or_path, device)
+    if name_or_path in BUNDLED:
+        path = Path(str(resources.files("anfinsen.weights") / "bundled" / BUNDLED[name_or_path]))
+        return _read(path, name_or_path, device)
+    path = Path(name_or_path)
+    if path.suffix or path.exists() or len(path.parts) > 1:
+        return _read(path, path.stem, device)
+    known = [*BUNDLED, *(f"alphafold3-{preset}:random" for preset in PRESETS)]
+    raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {', '.join(known)}, or a weights file.")
+
+
+def _random_model(name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
+    family, _, preset = name.removesuffix(":random").partition("-")
+    if family != "alphafold3" or preset not in PRESETS:
+        raise ConfigError(f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {', '.join(PRESETS)}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AlphaFold3(alphafold3_config(preset))
+    return model.to(device).eval(), WeightsInfo(name=name, path="", sha256="", preset=preset)
+
+
+def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
+    try:
+        data = path.read_bytes()
+        with safe_open(path, framework="pt") as handle:
+            metadata = dict(handle.metadata() or {})
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is not a whole safetensors file ({error}): copy it again, or train it again with `anfinsen train`."
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} was not written by anfinsen (its format is {metadata.get('format', 'not named')!r}, expected {FORMAT!r})."
+        )
+    model = _build(path, metadata)
+    expected = model.state_dict()
+    missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    if missing or unknown:
+        example = sorted(missing or unknown)[0]
+        raise WeightsError(
+            f"{path} does not match its own configuration: {len(missing)} tensors are missing and {len(unknown)} unknown, "
+            f"{example!r} for one."
+        )
+    for key, value in tensors.items():
+        if value.shape != expected[key].shape:
+            raise WeightsError(
+                f"{path}: tensor {key!r} has shape {tuple(value.shape)}, expected {tuple(expected[key].shape)}."
+            )
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise WeightsError(f"{path}: tensor {key!r} holds non-finite numbers; train or copy the file again.")
+    model.load_state_dict({key: value.to(expected[key].dtype) for key, value in tensors.items()})
+    info = WeightsInfo(
+        name=name,
+        path=str(path),
+        sha256=hashlib.sha256(data).hexdigest(),
+        preset=metadata.get("preset", ""),
+        metadata={key: value for key, value in metadata.items() if key not in {"format", "config"}},
+    )
+    return model.to(device).eval(), info
+
+
+def _build(path: Path, metadata: dict[str, str]) -> AlphaFold3:
+    try:
+        values = json.loads(metadata["config"])
+        config = from_mapping(AlphaFold3Config, values)
+    except (KeyError, ValueError, ConfigError) as error:
+        raise WeightsError(f"{path} holds no usable model configuration: {error}") from error
+    return AlphaFold3(config)
