@@ -134,7 +134,10 @@ BROKEN = {
     "template without file": (yaml("protein: ACDE, templates: [{query: 1-2, template: 1-2}]"), "lacks the key 'file'"),
     "template outside": (yaml("protein: ACDE, templates: [{file: t.cif, query: 1-5, template: 1-5}]"), "inside 1 to 4"),
     "template ranges": (yaml("protein: ACDE, templates: [{file: t.cif, query: 1-3, template: 1-2}]"), "equally long"),
-    "template falls": (yaml("protein: ACDE, templates: [{file: t.cif, query: 3-1, template: 1-3}]"), "each range rising"),
+    "template falls": (
+        yaml("protein: ACDE, templates: [{file: t.cif, query: 3-1, template: 1-3}]"),
+        "each range rising",
+    ),
     "small ring": (yaml("protein: AC, cyclic: true"), "at least 3 residues"),
     "cyclic word": (yaml("protein: ACDE, cyclic: maybe"), "true or false"),
     "glycan on alanine": (yaml("protein: ACDE, glycans: {1: NAG}"), "only asparagine"),
@@ -184,10 +187,22 @@ BROKEN = {
     "af3 ligand both": (af3(sequences=[{"ligand": {"id": "A", "ccdCodes": ["MG"], "smiles": "C"}}]), "give one"),
     "af3 ligand none": (af3(sequences=[{"ligand": {"id": "A"}}]), "has 0 descriptions"),
     "af3 codes as text": (af3(sequences=[{"ligand": {"id": "A", "ccdCodes": "ATP"}}]), "a list of component codes"),
-    "af3 template": (af3(sequences=chain(templates=[{"mmcif": "data_x", "queryIndices": [0], "templateIndices": [0, 1]}])), "equally long"),
-    "af3 template index": (af3(sequences=chain(templates=[{"mmcif": "data_x", "queryIndices": [4], "templateIndices": [0]}])), "past the end"),
-    "af3 template empty": (af3(sequences=chain(templates=[{"mmcif": "", "queryIndices": [], "templateIndices": []}])), "is empty"),
-    "af3 bond of words": (af3(bondedAtomPairs=[[["A", "1", "SG"], ["A", 2, "SG"]]]), "[chain id, residue number, atom name]"),
+    "af3 template": (
+        af3(sequences=chain(templates=[{"mmcif": "data_x", "queryIndices": [0], "templateIndices": [0, 1]}])),
+        "equally long",
+    ),
+    "af3 template index": (
+        af3(sequences=chain(templates=[{"mmcif": "data_x", "queryIndices": [4], "templateIndices": [0]}])),
+        "past the end",
+    ),
+    "af3 template empty": (
+        af3(sequences=chain(templates=[{"mmcif": "", "queryIndices": [], "templateIndices": []}])),
+        "is empty",
+    ),
+    "af3 bond of words": (
+        af3(bondedAtomPairs=[[["A", "1", "SG"], ["A", 2, "SG"]]]),
+        "[chain id, residue number, atom name]",
+    ),
     # AlphaFold Server.
     "server key": (server({"proteinChain": {"sequence": "AC", "copies": 2}}), "unknown key 'copies'"),
     "server kind": (server({"protein": {"sequence": "AC"}}), "unknown key 'protein'"),
@@ -195,7 +210,10 @@ BROKEN = {
     "server version": (server({"ion": {"ion": "MG"}}, version=2), "expected 1"),
     "server ion": (server({"ion": {"ion": "QQQQQ"}}), "QQQQQ"),
     "server date": (server({"proteinChain": {"sequence": "AC", "maxTemplateDate": "yesterday"}}), "a date"),
-    "server glycan": (server({"proteinChain": {"sequence": "AC", "glycans": [{"residues": "NAG", "position": 3}]}}), "at most 2"),
+    "server glycan": (
+        server({"proteinChain": {"sequence": "AC", "glycans": [{"residues": "NAG", "position": 3}]}}),
+        "at most 2",
+    ),
     "server seeds": (server({"ion": {"ion": "MG"}}, modelSeeds=["one"]), "whole numbers"),
     # Boltz.
     "boltz pocket": (boltz("constraints: [{pocket: {binder: A}}]\n"), "'pocket', which cannot be honoured"),
@@ -216,7 +234,7 @@ BROKEN = {
     "FASTA gaps": (">a|protein\nAC-DE\n", "'-' at position 3"),
     "FASTA nothing": (";only a comment\n", "0 FASTA records"),
     "FASTA glycan": (">glycan|a\nNAG\n", "is a glycan"),
-}  # fmt: skip
+}
 
 MOL = """
   made by hand
@@ -280,18 +298,39 @@ MG = Ligand(ids=("A",), ccd_codes=("MG",))
         (lambda: Job(name="a", entities=(MG,), seed=1), "Job field seed is 1"),
         (lambda: Job(name="a"), "Job field entities"),
         (lambda: Ligand(ids=()), "has no id"),
+        (
+            lambda: Job(name="a", entities=(Ligand(ids=("A",), ccd_codes=("MG",), description="\ud800"),)),
+            "not valid Unicode",
+        ),
         (lambda: Ligand(ids=("A",), smiles="C", molblock="x"), "has 2 descriptions"),
         (lambda: Polymer(kind="protein", ids=("A",), sequence="acde"), "write A"),
         (lambda: Polymer(kind="lipid", ids=("A",), sequence="A"), "Polymer field kind is 'lipid'"),
         (lambda: Polymer(kind="dna", ids=("A",), sequence="ACG", unpaired_msa=""), "predicted without one"),
         (lambda: Polymer(kind="rna", ids=("A",), sequence="ACG", paired_msa=""), "only protein chains"),
         (lambda: Modification(position=1, code=""), "Component code ''"),
-        (lambda: Polymer(kind="protein", ids=("A",), sequence="AC", modifications=(Modification(position=1, code="SEP"),) * 2), "two modifications"),
+        (
+            lambda: Polymer(
+                kind="protein", ids=("A",), sequence="AC", modifications=(Modification(position=1, code="SEP"),) * 2
+            ),
+            "two modifications",
+        ),
         (lambda: TemplateAlignment(mmcif="x", query_indices=(0, 0), template_indices=(1, 2)), "mapped twice"),
         (lambda: TemplateAlignment(mmcif="x", query_indices=(-1,), template_indices=(1,)), "count from 0"),
-        (lambda: Job(name="a", entities=(MG,), bonds=(JobBond(first=AtomAddress(chain="A", residue=1, atom="MG"), second=AtomAddress(chain="A", residue=0, atom="MG")),)), "residues 1 to 1"),
+        (
+            lambda: Job(
+                name="a",
+                entities=(MG,),
+                bonds=(
+                    JobBond(
+                        first=AtomAddress(chain="A", residue=1, atom="MG"),
+                        second=AtomAddress(chain="A", residue=0, atom="MG"),
+                    ),
+                ),
+            ),
+            "residues 1 to 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_broken_job_in_python(build, fragment):
     with pytest.raises(AnfinsenError) as caught:
         build()

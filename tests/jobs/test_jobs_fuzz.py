@@ -1,5 +1,6 @@
-"""Whatever a file holds, reading it gives jobs or one AnfinsenError; whatever a job holds, it survives being written."""
+"""Whatever a file holds, reading it gives jobs or one AnfinsenError; a job that is written and read is the same job."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -77,18 +78,61 @@ def test_mutated_examples(folder, name, data):
 
 VALUES = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(-3, 2**33), st.floats(allow_nan=False, allow_infinity=False),
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 2**33),
+        st.floats(allow_nan=False, allow_infinity=False),
         st.sampled_from(["A", "ACDE", "ATP", "none", "NAG(NAG)", "lysozyme.a3m", "A:1:CA", "1-3", ">q\nAC\n", "C", ""]),
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["1", "id", "cyclic"]), inner, max_size=2)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["1", "id", "cyclic"]), inner, max_size=2)
+    ),
     max_leaves=6,
-)  # fmt: skip
+)
 WORDS = {
-    "own": ("chains", ("protein", "dna", "rna", "ligand", "ion", "smiles", "sdf", "id", "copies", "description", "msa", "paired_msa", "modifications", "glycans", "templates", "cyclic")),
-    "af3": ("sequences", ("id", "sequence", "modifications", "unpairedMsa", "unpairedMsaPath", "pairedMsa", "templates", "ccdCodes", "smiles", "description", "anfinsen")),
-    "server": ("sequences", ("sequence", "count", "glycans", "modifications", "useStructureTemplate", "maxTemplateDate", "ligand", "ion")),
+    "own": (
+        "chains",
+        (
+            "protein",
+            "dna",
+            "rna",
+            "ligand",
+            "ion",
+            "smiles",
+            "sdf",
+            "id",
+            "copies",
+            "description",
+            "msa",
+            "paired_msa",
+            "modifications",
+            "glycans",
+            "templates",
+            "cyclic",
+        ),
+    ),
+    "af3": (
+        "sequences",
+        (
+            "id",
+            "sequence",
+            "modifications",
+            "unpairedMsa",
+            "unpairedMsaPath",
+            "pairedMsa",
+            "templates",
+            "ccdCodes",
+            "smiles",
+            "description",
+            "anfinsen",
+        ),
+    ),
+    "server": (
+        "sequences",
+        ("sequence", "count", "glycans", "modifications", "useStructureTemplate", "maxTemplateDate", "ligand", "ion"),
+    ),
     "boltz": ("sequences", ("id", "sequence", "msa", "modifications", "cyclic", "smiles", "ccd")),
-}  # fmt: skip
+}
 KINDS = {
     "af3": ("protein", "dna", "rna", "ligand"),
     "boltz": ("protein", "dna", "rna", "ligand"),
@@ -138,7 +182,10 @@ def test_glycan_notation(text):
 
 
 WORDS_OF_MEN = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
-MOL = "\n  by hand\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n    0.0000    0.0000    0.0000 C   0  0  0  0  0  0  0  0  0  0  0  0\nM  END\n"
+MOL = (
+    "\n  by hand\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n"
+    "    0.0000    0.0000    0.0000 C   0  0  0  0  0  0  0  0  0  0  0  0\nM  END\n"
+)
 
 
 @st.composite
@@ -170,10 +217,12 @@ def polymers(draw):
 
 
 LIGANDS = st.one_of(
-    st.fixed_dictionaries({"ccd_codes": st.lists(st.sampled_from(["ATP", "MG", "NAG", "004", "NO"]), min_size=1, max_size=3).map(tuple)}),
+    st.fixed_dictionaries(
+        {"ccd_codes": st.lists(st.sampled_from(["ATP", "MG", "NAG", "004", "NO"]), min_size=1, max_size=3).map(tuple)}
+    ),
     st.fixed_dictionaries({"smiles": st.sampled_from(["CCO", "C[C@H](N)C(=O)O", "[Na+]", r"F/C=C\F"])}),
     st.fixed_dictionaries({"molblock": st.just(MOL)}),
-)  # fmt: skip
+)
 
 
 JOBS_AS_DATA = st.fixed_dictionaries(
@@ -209,7 +258,7 @@ def built(content):
     proteins = [name for entity in entities if entity.kind == "protein" for name in entity.ids]
     bonds = tuple(
         JobBond(first=AtomAddress(chain=a, residue=2, atom="N"), second=AtomAddress(chain=b, residue=2, atom="N"))
-        for a, b in zip(proteins, proteins[1:], strict=False)
+        for a, b in itertools.pairwise(proteins)
     )
     return Job(name=content["name"], seeds=tuple(content["seeds"]), entities=tuple(entities), bonds=bonds)
 

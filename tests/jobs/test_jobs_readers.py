@@ -130,7 +130,8 @@ def test_generated_ids_avoid_given_ones(tmp_path):
 
 
 def test_words_of_yaml_stay_words(tmp_path):
-    text = "name: 2024-01-01\nchains:\n- {ligand: NO, id: ON}\n- {ligand: 004, id: 1}\n- {ligand: [144, 1PE], id: Y}\n- {ion: NA}\n"
+    text = "name: 2024-01-01\nchains:\n- {ligand: NO, id: ON}\n- {ligand: 004, id: 1}\n"
+    text += "- {ligand: [144, 1PE], id: Y}\n- {ion: NA}\n"
     job = load_jobs(write(tmp_path, "a.yaml", text))[0]
     assert job.name == "2024-01-01"
     assert [entity.ccd_codes for entity in job.entities] == [("NO",), ("004",), ("144", "1PE"), ("NA",)]
@@ -177,9 +178,12 @@ def test_templates_of_both_dialects(tmp_path):
     )
     template = {"mmcifPath": "t.cif", "queryIndices": [0, 1, 2, 4], "templateIndices": [3, 4, 5, 6]}
     content = {
-        "name": "a", "modelSeeds": [1], "dialect": "alphafold3", "version": 2,
+        "name": "a",
+        "modelSeeds": [1],
+        "dialect": "alphafold3",
+        "version": 2,
         "sequences": [{"protein": {"id": "A", "sequence": "ACDEF", "templates": [template]}}],
-    }  # fmt: skip
+    }
     theirs = write(tmp_path, "a.json", json.dumps(content))
     assert load_jobs(own) == load_jobs(theirs)
     content["sequences"][0]["protein"]["templates"] = None
@@ -190,12 +194,15 @@ def test_templates_of_both_dialects(tmp_path):
 
 def test_msa_fields_of_alphafold3_keep_null_and_empty_apart(tmp_path):
     content = {
-        "name": "a", "modelSeeds": [1], "dialect": "alphafold3", "version": 1,
+        "name": "a",
+        "modelSeeds": [1],
+        "dialect": "alphafold3",
+        "version": 1,
         "sequences": [
             {"protein": {"id": "A", "sequence": "AC", "unpairedMsa": None, "pairedMsa": ""}},
             {"rna": {"id": "B", "sequence": "AC", "unpairedMsa": ">q\nAC\n"}},
         ],
-    }  # fmt: skip
+    }
     protein, rna = load_jobs(write(tmp_path, "a.json", json.dumps(content)))[0].entities
     assert (protein.unpaired_msa, protein.paired_msa) == (None, "")
     assert rna.unpaired_msa == ">q\nAC\n"
@@ -234,10 +241,14 @@ CB OX SING N
 def test_user_components_from_text_and_file(tmp_path):
     write(tmp_path, "my.cif", USER_CCD)
     content = {
-        "name": "a", "modelSeeds": [1], "dialect": "alphafold3", "version": 3, "userCCDPath": "my.cif",
+        "name": "a",
+        "modelSeeds": [1],
+        "dialect": "alphafold3",
+        "version": 3,
+        "userCCDPath": "my.cif",
         "sequences": [{"protein": {"id": "A", "sequence": "AC"}}, {"ligand": {"id": "L", "ccdCodes": ["MY-LIG"]}}],
         "bondedAtomPairs": [[["A", 2, "SG"], ["L", 1, "CA"]]],
-    }  # fmt: skip
+    }
     by_path = load_jobs(write(tmp_path, "a.json", json.dumps(content)))
     content["userCCD"] = USER_CCD
     del content["userCCDPath"]
@@ -306,37 +317,6 @@ def test_boltz_bond_and_msa(tmp_path):
     assert boltz.entities[0].unpaired_msa == ""
 
 
-@pytest.mark.parametrize(
-    ("header", "body", "kind", "note"),
-    [
-        (">x", "GATTACA", "dna", "read as DNA"),
-        (">x", "GAUUACA", "rna", "read as RNA"),
-        (">x", "GACGACN", "dna", "could also be RNA or protein"),
-        (">x", "GAUTACA", "protein", "read as protein"),
-        (">sp|P00698|LYSC_CHICK Lysozyme C", "KVFGRC", "protein", "read as protein"),
-        (">x|protein", "GATTACA", "protein", None),
-        (">x|DNA", "gattaca", "dna", "small letters"),
-        (">protein|name=pepsin", "GATTACA*", "protein", "stop sign"),
-        (">rna|name=hammer", "GACGAC", "rna", None),
-    ],
-)
-def test_fasta_kinds(tmp_path, header, body, kind, note):
-    loaded = load_jobs_with_notes(write(tmp_path, "a.fasta", f"{header}\n{body[:4]}\n{body[4:]}\n"))
-    assert loaded.jobs[0].entities[0].kind == kind
-    about = [text for text in loaded.notes if "is chain" not in text]
-    assert (note in " ".join(about)) if note else not about
-
-
-def test_fasta_ids_and_ligands(tmp_path):
-    write(tmp_path, "m.a3m", ">q\nACDE\n")
-    text = ";comment\n>B|protein|m.a3m\nACDE\n>a long name|protein|empty\nAC\n>L1|ligand\nCCO\n>B|ccd\nNAG,NAG\n>ligand|name=q\nC\n"
-    job = load_jobs(write(tmp_path, "a.fasta", text))[0]
-    assert [entity.ids for entity in job.entities] == [("A",), ("C",), ("L1",), ("D",), ("q",)]
-    assert job.entities[0].unpaired_msa == ">q\nACDE\n"
-    assert job.entities[1].description == "a long name"
-    assert job.entities[3].ccd_codes == ("NAG", "NAG")
-
-
 def test_each_field_only_in_versions_that_have_it(tmp_path):
     write(tmp_path, "m.a3m", ">q\nAC\n")
     write(tmp_path, "my.cif", USER_CCD)
@@ -348,9 +328,12 @@ def test_each_field_only_in_versions_that_have_it(tmp_path):
     for since, add in additions.items():
         for version in (1, 2, 3, 4):
             content = {
-                "name": "a", "modelSeeds": [1], "dialect": "alphafold3", "version": version,
+                "name": "a",
+                "modelSeeds": [1],
+                "dialect": "alphafold3",
+                "version": version,
                 "sequences": [{"protein": {"id": "A", "sequence": "AC"}}],
-            }  # fmt: skip
+            }
             add(content)
             path = write(tmp_path, "a.json", json.dumps(content))
             if version >= since:
@@ -374,6 +357,14 @@ def test_file_name_is_safe():
     for bad in ("", "..", "Å", "a\nb", "x" * 201):
         with pytest.raises(AnfinsenError):
             named(bad)
+
+
+def test_other_seeds_are_checked():
+    job = load_jobs(EXAMPLES / "lysozyme.yaml")[0]
+    assert job.with_seeds((5,)).seeds == (5,)
+    assert job.with_seeds((5,)).entities == job.entities
+    with pytest.raises(JobError, match="out of range"):
+        job.with_seeds((-1,))
 
 
 def test_a_job_is_frozen_and_hashable():

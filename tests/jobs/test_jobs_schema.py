@@ -2,11 +2,12 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from anfinsen.jobs import job_schema
+from anfinsen.jobs import job_schema, job_structure, load_jobs
 from anfinsen.jobs.markup import parse_yaml
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -19,8 +20,27 @@ def is_type(value, name):
 
 def accepts(schema, value):
     """Enough of JSON Schema to check the keywords that the schema uses; unknown keywords fail the test."""
-    known = {"$schema", "title", "description", "type", "additionalProperties", "required", "properties", "items", "oneOf", "minItems",
-             "maxItems", "minimum", "maximum", "pattern", "maxLength", "prefixItems", "propertyNames", "const"}  # fmt: skip
+    known = {
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "additionalProperties",
+        "required",
+        "properties",
+        "items",
+        "oneOf",
+        "minItems",
+        "maxItems",
+        "minimum",
+        "maximum",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "prefixItems",
+        "propertyNames",
+        "const",
+    }
     assert set(schema) <= known
     names = schema.get("type", list(TYPES))
     if not any(is_type(value, name) for name in ([names] if isinstance(names, str) else names)):
@@ -43,7 +63,7 @@ def accepts(schema, value):
         checks += [accepts(part, item) for part, item in zip(schema.get("prefixItems", ()), value, strict=False)]
     elif isinstance(value, str):
         checks.append(re.search(schema.get("pattern", ""), value) is not None)
-        checks.append(len(value) <= schema.get("maxLength", len(value)))
+        checks.append(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)))
     elif isinstance(value, int):
         checks.append(schema.get("minimum", value) <= value <= schema.get("maximum", value))
     return all(checks)
@@ -85,7 +105,10 @@ def test_what_is_malformed_does_not(text):
 
 
 def test_the_documentation_shows_jobs_that_load(tmp_path):
-    """Every YAML block of docs/jobs.md that is a whole job is one."""
+    """Every YAML block of docs/jobs.md that is a whole job is one, and so is every JSON list."""
+    folder = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, folder)
+    (folder / "homologue.cif").write_text("data_homologue\n")
     text = (EXAMPLES.parent / "jobs.md").read_text()
     blocks = [
         block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if re.search(r"^chains:", block, re.M)
@@ -93,3 +116,10 @@ def test_the_documentation_shows_jobs_that_load(tmp_path):
     assert len(blocks) >= 3
     for block in blocks:
         assert accepts(job_schema(), parse_yaml(block, "docs/jobs.md"))
+        (folder / "job.yaml").write_text(block)
+        job_structure(load_jobs(folder / "job.yaml")[0])
+    others = re.findall(r"```(?:yaml|json|text)\n((?:version|\[|>).*?)```", text, re.DOTALL)
+    assert len(others) == 3
+    for block in others:
+        (folder / "job").write_text(block)
+        job_structure(load_jobs(folder / "job")[0])

@@ -264,3 +264,25 @@ def test_chunks_keep_to_the_budget(budget):
         length = memory.chunk_length(50, 100, torch.device("cpu"))
     assert 1 <= length <= 50
     assert length == 1 or length * 100 <= budget
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_half_precision_training_and_evaluation(gradients):
+    """Under autocast both paths stay near full precision, and the residual stream keeps full precision."""
+    block, msa = randomised(PairformerBlock(BLOCK)).float(), randomised(MsaModule(MSA)).float()
+    for module in (block, msa):
+        for parameter in module.parameters():
+            parameter.data *= 0.4
+    single, pair, features = (x.float() for x in (tensor(N, C_S), tensor(N, N, C_Z), tensor(S, N, 34)))
+
+    def run():
+        new_pair = msa(pair, single, features, msa_mask(), token_mask())
+        return block(single, new_pair, token_mask())
+
+    with torch.set_grad_enabled(gradients):
+        expected = run()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            actual = run()
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).abs().max() < 0.03 * other.abs().max()

@@ -56,7 +56,9 @@ def structure_and_library():
 def text(structure_and_library):
     structure, library = structure_and_library
     size = len(structure.atoms)
-    source = ModelSource("0.1.0", location="https://example.org", weights="mini", settings={"steps": "200", "seed": "1"})
+    source = ModelSource(
+        "0.1.0", location="https://example.org", weights="mini", settings={"steps": "200", "seed": "1"}
+    )
     return prediction_mmcif(
         structure,
         library,

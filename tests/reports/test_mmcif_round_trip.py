@@ -155,11 +155,11 @@ def test_sdf_ligand_keeps_its_bonds_and_charges(library):
     own = library.with_components([replace(component, molblock="")])
     structure = assemble("sdf", ligands([component]), [], own)
     back, _ = round_trip(structure, own)
-    assert sorted(back.atoms.charge.tolist())[::len(back.atoms) - 1] == [-1, 1]
+    assert sorted(back.atoms.charge.tolist())[:: len(back.atoms) - 1] == [-1, 1]
 
 
 def complex_of_everything(library):
-    """Protein with disulfide, phosphoserine and glycan; DNA; RNA with pseudouridine; ions; cyclic peptide; covalent ligand."""
+    """Disulfide, phosphoserine, glycans, DNA, RNA with pseudouridine, ions, a cyclic peptide, covalent ligands."""
     peptide = ("MET", "CYS", "ASN", "GLY", "SEP", "CYS", "HIS", "LYS")
     glycan = ("NAG", "NAG", "BMA", "MAN", "MAN")
     chains = [
@@ -194,9 +194,7 @@ def _warhead(library):
     component = library.get("WAR1")
     return next(
         str(name)
-        for name, element, hydrogens in zip(
-            component.atom_names, component.elements, component.hydrogens, strict=True
-        )
+        for name, element, hydrogens in zip(component.atom_names, component.elements, component.hydrogens, strict=True)
         if element == 6 and hydrogens == 3
     )
 
@@ -226,9 +224,7 @@ def test_equal_predictions_are_equal_files(everything):
     structure, library = everything
     place = positions(structure, library)
     plddt = np.full(len(structure.atoms), 50.0)
-    first, second = (
-        prediction_mmcif(structure, library, place, plddt, name="x", source=SOURCE) for _ in range(2)
-    )
+    first, second = (prediction_mmcif(structure, library, place, plddt, name="x", source=SOURCE) for _ in range(2))
     assert first == second
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from anfinsen.common.errors import ConfigError
 from anfinsen.training.crops import (
     INTERFACE_DISTANCE,
+    MIN_RESOLVED,
     CropConfig,
     choose_crop,
     contiguous_crop,
@@ -36,7 +37,7 @@ def test_every_crop_is_ascending_and_has_the_asked_size(lengths, size, seed):
         assert len(crop) <= size
         if len(asym_id) <= size:
             assert len(crop) == len(asym_id)
-        elif weights == (1, 0, 0):
+        elif weights[0] and resolved[crop].sum() >= MIN_RESOLVED and not resolved[crop].all():
             assert len(crop) == size
         elif resolved.any():
             assert len(crop) == min(size, resolved.sum())
@@ -97,6 +98,16 @@ def test_contiguous_crops_reach_every_token_of_every_chain():
     for _ in range(400):
         seen[contiguous_crop(asym_id, 12, rng)] += 1
     assert (seen > 20).all()
+
+
+def test_a_contiguous_crop_without_known_atoms_gives_way_to_a_spatial_one():
+    asym_id, everywhere = np.ones(1000, dtype=int), np.random.default_rng(0).normal(size=(1000, 3))
+    resolved = np.zeros(1000, dtype=bool)
+    resolved[490:500] = True
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        crop = choose_crop(asym_id, everywhere, resolved, CropConfig(20, 1.0, 0.0, 0.0), rng)
+        assert resolved[crop].sum() >= MIN_RESOLVED
 
 
 def test_a_senseless_crop_is_refused():

@@ -12,20 +12,15 @@ Padding: the files mark valid tokens; of the atom pairs `p` those of real querie
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from diffusion_files import PAIR_NORM, TOKENS, atoms_config, batch_of, squeezed
 from torch import Tensor, nn
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "models")]
-from random_batch import random_batch
 from trunk_cases import Golden
 
-from anfinsen.models.alphafold3.atom_attention import AtomAttentionConfig, AtomAttentionEncoder
+from anfinsen.models.alphafold3.atom_attention import AtomAttentionEncoder
 from anfinsen.models.alphafold3.diffusion_conditioning import (
     DiffusionConditioning,
     DiffusionConditioningConfig,
@@ -41,7 +36,6 @@ from anfinsen.models.alphafold3.relative_position import (
 )
 from anfinsen.nn.adaptive_layer_norm import AdaptiveLayerNorm
 from anfinsen.nn.attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, mask_keys
-from anfinsen.nn.batch import Batch
 from anfinsen.nn.conditioned_transition import ConditionedTransition, ConditionedTransitionConfig
 from anfinsen.nn.diffusion_transformer import (
     DiffusionTransformer,
@@ -58,101 +52,6 @@ from anfinsen.weights.published.rules import Rules, load_converted
 FORMATS = {"openfold3": openfold3, "protenix": protenix, "boltz": boltz}
 Run = Callable[[Any, dict[str, Tensor]], dict[str, Tensor]]
 Case = tuple[nn.Module, Rules, Run]
-
-PAIR_NORM = {"openfold3": "shared", "protenix": "block_scale", "boltz": "block_affine"}
-# The variants of /parity/README.md, as fields of our configurations.
-ATOMS = {
-    "openfold3": AtomAttentionConfig(count_epsilon=1e-9),
-    "protenix": AtomAttentionConfig(window_edges="masked", pair_norm="block_scale", key_norm="stacked"),
-    "boltz": AtomAttentionConfig(
-        window_edges="masked",
-        query_base="reference",
-        count_epsilon=1e-6,
-        pair_norm="block_affine",
-        key_norm="shared",
-        projections=3,
-        charge="raw",
-        offset=True,
-        mask_features=False,
-    ),
-}
-# Sizes of all files.
-SMALL_ATOMS = {"c_atom": 16, "c_atompair": 8, "c_token": 32, "blocks": 2, "heads": 2, "queries": 8, "keys": 16}
-TOKENS = {"blocks": 2, "heads": 4, "c_a": 32, "c_z": 16}
-
-FILES = {
-    "af3_official": ("self_attention_cond", "transition_block_cond", "diffusion_transformer"),
-    "openfold3": (
-        "adaln",
-        "conditioned_transition",
-        "attention_pair_bias_diffusion",
-        "diffusion_transformer",
-        "relpos_complex",
-        "atom_attention_encoder",
-        "atom_attention_encoder_nocoords",
-        "diffusion_conditioning",
-        "diffusion_module",
-    ),
-    "protenix": (
-        "adaln",
-        "conditioned_transition",
-        "attention_pair_bias_diffusion",
-        "diffusion_transformer_block",
-        "fourier_embedding",
-        "relative_position_encoding",
-        "atom_attention_encoder",
-        "atom_attention_encoder_nocoords",
-        "diffusion_conditioning",
-        "diffusion_module",
-    ),
-    "boltz": (
-        "adaln",
-        "conditioned_transition",
-        "diffusion_transformer_layer_v1",
-        "diffusion_transformer_layer_v2",
-        "fourier_embedding",
-        "single_conditioning_v2",
-        "pairwise_conditioning_v2",
-        "relative_position_fixsym0",
-        "relative_position_fixsym1",
-        "atom_encoder_v2",
-        "diffusion_module_v1",
-        "diffusion_module_v2",
-    ),
-}
-
-
-def squeezed(x: Tensor) -> Tensor:
-    """Without the leading axes of length one (batch, and samples that share everything)."""
-    while x.ndim > 1 and x.shape[0] == 1:
-        x = x[0]
-    return x
-
-
-def batch_of(features: dict[str, Tensor]) -> Batch:
-    """A `Batch` with the features of a file; the rest is arbitrary."""
-    f = {key.removeprefix("feats."): squeezed(value) for key, value in features.items() if key.startswith("feats.")}
-    tokens = len(f["token_index"]) if "token_index" in f else 6
-    atoms = len(f["ref_pos"]) if "ref_pos" in f else tokens
-    mask = f.get("atom_pad_mask", f.get("atom_mask", torch.ones(atoms))).bool()
-    values: dict[str, Tensor] = {"atom_mask": mask}
-    for name in ("asym_id", "entity_id", "sym_id", "residue_index", "token_index"):
-        if name in f:
-            values[name] = f[name]
-    if "cyclic_period" in f:
-        values["cyclic_period"] = f["cyclic_period"].long()
-    if "ref_pos" in f:
-        index = next(f[name] for name in ("atom_to_token_idx", "atom_to_token_index", "atom_to_token") if name in f)
-        values |= {
-            "atom_to_token": index if index.ndim == 1 else index.argmax(-1),
-            "ref_pos": f["ref_pos"],
-            "ref_mask": f["ref_mask"].bool() if "ref_mask" in f else mask,
-            "ref_element": f["ref_element"].argmax(-1),
-            "ref_charge": f["ref_charge"],
-            "ref_atom_name_chars": f["ref_atom_name_chars"].reshape(atoms, 4, 64).argmax(-1),
-            "ref_space_uid": f["ref_space_uid"],
-        }
-    return dataclasses.replace(random_batch(tokens, atoms_per_token=(1, 2)), **values)
 
 
 def rules_for(g: Golden):
@@ -261,10 +160,6 @@ def relative_position(g: Golden) -> Case:
 
         return nn.Module(), [], one_hots
     return module, rules_for(g).relative_position_encoding(), lambda m, x: {"out": m(batch_of(x))}
-
-
-def atoms_config(g: Golden) -> AtomAttentionConfig:
-    return dataclasses.replace(ATOMS[g.peer], **SMALL_ATOMS, feature_offset=g.name.endswith("_v2"))
 
 
 def atom_encoder(g: Golden) -> Case:
@@ -441,21 +336,3 @@ def loaded(g: Golden, dtype: torch.dtype) -> tuple[nn.Module, Run]:
         source["rel_pos.linear_layer.weight"] = torch.zeros(16, 139)
     load_converted(module, source, rules, g.name)
     return module.to(dtype), run
-
-
-def valid_region(g: Golden, name: str, expected: Tensor) -> Tensor:
-    """Which rows of an output are compared: not padding."""
-    valid = g.tensors.get("valid", {}).get(name)
-    if valid is not None:
-        return squeezed(valid.bool())
-    keep = torch.ones(expected.shape[:-1], dtype=torch.bool)
-    features = g.tensors["input"]
-    if not any(key.endswith("ref_pos") for key in features):
-        return keep
-    batch = batch_of(features)
-    if name in {"p", "atom_enc_bias", "atom_dec_bias"}:
-        windows = atoms_config(g).windows(batch.atom_mask)
-        return windows.split_queries(batch.atom_mask, 0)[:, :, None] & windows.key_mask[:, None]
-    if name in {"q", "c", "r_update"}:
-        return keep & batch.atom_mask
-    return keep

@@ -1,13 +1,9 @@
 """Every part of the diffusion module reproduces the published implementations from their own weights."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-from diffusion_cases import FILES, loaded, squeezed, valid_region
+from diffusion_cases import loaded
+from diffusion_files import FILES, squeezed, valid_region
 from trunk_cases import Golden
 
 CASES = [pytest.param(peer, name, id=f"{peer}-{name}") for peer, names in FILES.items() for name in names]
@@ -24,8 +20,8 @@ def errors(file, dtype, gradients):
         assert torch.equal(value, copies[key]), f"the input {key} was changed"
     result = {}
     kind = "output64" if dtype == torch.float64 and "output64" in file.tensors else "output"
-    for name, expected in file.tensors[kind].items():
-        expected = squeezed(expected)
+    for name, theirs in file.tensors[kind].items():
+        expected = squeezed(theirs)
         keep = valid_region(file, name, expected)
         actual = squeezed(outputs[name].detach())
         assert actual.shape == expected.shape, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int
 
 from ..chemistry.structure import ChainKind
 from ..chemistry.tokens import AMINO_ACIDS, GAP, RESTYPES
@@ -50,12 +50,13 @@ def stack_rows(msas: Sequence[Msa]) -> Msa:
 def unique_rows(msa: Msa) -> Msa:
     """Return the alignment without repeated rows (same residues and gaps); the first of each stays, in order.
 
-    As in AlphaFold 3's released code, rows that differ in insertions only are not the same row.
+    Rows that differ in the number of inserted residues somewhere are not the same row; which residues those are is
+    not known here.
     """
-    both = np.concatenate([msa.restypes.astype(np.int32), msa.deletions.astype(np.int32)], axis=1)
-    keys = np.ascontiguousarray(both).view(np.dtype((np.void, both.shape[1] * 4)))[:, 0]
-    first: Int64[np.ndarray, "u"] = np.sort(np.unique(keys, return_index=True)[1])
-    return take_rows(msa, first)
+    seen: dict[tuple[bytes, bytes], int] = {}
+    for row, (residues, deletions) in enumerate(zip(msa.restypes, msa.deletions, strict=True)):
+        seen.setdefault((residues.tobytes(), deletions.tobytes()), row)
+    return take_rows(msa, np.array(list(seen.values())))
 
 
 def write_a3m(msa: Msa, query: str, kind: ChainKind) -> str:

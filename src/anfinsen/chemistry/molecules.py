@@ -36,6 +36,7 @@ _FLIPPED = {
     Chem.ChiralType.CHI_TETRAHEDRAL_CW: Chem.ChiralType.CHI_TETRAHEDRAL_CCW,
     Chem.ChiralType.CHI_TETRAHEDRAL_CCW: Chem.ChiralType.CHI_TETRAHEDRAL_CW,
 }
+_NITROGEN = 7
 _HANDS, _SIDES = "RS", "EZ"
 _CIP_ITERATIONS = 500_000  # about half a second
 _STEREO_ROUNDS = 8  # flipping one centre can change the label of centres that depend on it
@@ -46,7 +47,8 @@ def to_rdkit(component: Component) -> Chem.Mol:
 
     Handedness comes from the component's SMILES where it was made from one; else from the ideal or the model
     coordinates, whichever agrees with more of the component's R, S, E and Z labels (ideal first); else from
-    the labels alone. A metal's bonds become dative where the ligand atom's valence would be exceeded.
+    the labels alone. A metal's bonds become dative where the ligand atom's valence would be exceeded, and a
+    neutral nitrogen of four bonds is given its charge.
 
     Raises:
         ChemistryError: RDKit cannot represent the component at all.
@@ -104,6 +106,11 @@ def _bare_molecule(component: Component) -> Chem.RWMol:
             for thing in (bond, bond.GetBeginAtom(), bond.GetEndAtom()):
                 thing.SetIsAromatic(True)
     _make_metal_bonds_dative(molecule)
+    for atom in molecule.GetAtoms():
+        # The dictionary writes a few ammoniums as neutral; RDKit cannot embed those. The component keeps its 0.
+        valence = atom.GetNumExplicitHs() + sum(bond.GetValenceContrib(atom) for bond in atom.GetBonds())
+        if atom.GetAtomicNum() == _NITROGEN and atom.GetFormalCharge() == 0 and valence == 4:
+            atom.SetFormalCharge(1)
     return molecule
 
 

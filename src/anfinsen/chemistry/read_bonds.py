@@ -54,9 +54,7 @@ class Recorded:
     cyclic: frozenset[int]
 
 
-def read_bonds(
-    content: Content, chains: list[FileChain], named: Named, notes: list[str]
-) -> Recorded:
+def read_bonds(content: Content, chains: list[FileChain], named: Named, notes: list[str]) -> Recorded:
     """Collect bonds between residues; polymer links are left to the sequence."""
     reader = _Bonds(content, chains, named)
     for first, second, order in reader.connections():
@@ -99,7 +97,9 @@ class _Bonds:
 
     def add(self, first: Place, second: Place, order: BondOrder) -> bool:
         """Record a bond unless it is known, within a residue, or a polymer link."""
-        if first[:2] == second[:2]:
+        a, b = self.atoms[first], self.atoms[second]
+        # Two alternatives take turns at one place.
+        if first[:2] == second[:2] or (a.has_altloc() and b.has_altloc() and a.altloc != b.altloc):
             return False
         key = frozenset((first, second))
         if key in self.bonds or self._is_polymer_link(first, second) or self._is_polymer_link(second, first):
@@ -110,8 +110,6 @@ class _Bonds:
     def add_close(self, first: Place, second: Place) -> None:
         """Record a CONECT bond if its atoms are near enough for one."""
         a, b = self.atoms[first], self.atoms[second]
-        if a.has_altloc() and b.has_altloc() and a.altloc != b.altloc:
-            return  # two molecules that take turns at one place
         metal = is_metal(a.element.atomic_number) or is_metal(b.element.atomic_number)
         if a.pos.dist(b.pos) <= (_MAX_COORDINATION if metal else _MAX_COVALENT):
             self.add(first, second, BondOrder.COORDINATION if metal else BondOrder.SINGLE)

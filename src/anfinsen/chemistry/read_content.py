@@ -208,8 +208,10 @@ def _check_columns(block: gemmi.cif.Block, name: str) -> None:
 
 
 def _from_pdb(content: bytes, name: str) -> Content:
-    text = content.decode("utf-8", errors="replace")
+    # One character per byte, so that columns stay in place; titles may hold any letters, atoms may not.
+    text = content.decode("latin-1")
     _check_pdb_lines(text, name)
+    text = text.encode("ascii", errors="replace").decode("ascii")
     try:
         structure = gemmi.read_pdb_string(text)
     except (ValueError, RuntimeError, IndexError) as error:
@@ -230,6 +232,8 @@ def _check_pdb_lines(text: str, name: str) -> None:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.startswith(("ATOM  ", "HETATM")):
             continue
+        if not line.isascii():
+            raise StructureError(f"{name} has characters outside ASCII in the atom record on line {number}.")
         if len(line) < 54:
             raise StructureError(
                 f"{name} has a cut-off {line[:6].strip()} record on line {number}: expected columns up to 54."

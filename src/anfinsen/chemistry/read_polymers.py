@@ -13,7 +13,16 @@ import gemmi
 
 from ..common.errors import StructureError
 from .read_content import Content
-from .read_residues import Site, choose_conformer, is_monomer, linked, mean_occupancy, monomer_kind, without_strays
+from .read_residues import (
+    Site,
+    choose_conformer,
+    is_monomer,
+    is_stray,
+    linked,
+    mean_occupancy,
+    monomer_kind,
+    without_strays,
+)
 from .structure import ChainKind
 
 _KINDS = {
@@ -87,11 +96,32 @@ def _ensure_entities(content: Content, model: gemmi.Model) -> bool:
         and len(content.block.find_values("_atom_site.label_asym_id")) > 0
         and all(residue.subchain for residue in residues)
     )
+    if content.block is None and _ligands_last(model):
+        content.structure.add_entity_types(True)
+        content.structure.assign_subchains(True)
+        residues = [residue for chain in model for residue in chain]
     if not labelled or any(residue.entity_type == gemmi.EntityType.Unknown for residue in residues):
         content.structure.setup_entities()
     if not any(residue.label_seq for residue in residues):
         content.structure.assign_label_seq_id()
     return labelled
+
+
+def _ligands_last(model: gemmi.Model) -> bool:
+    """Move ligands that stand before a chain's first monomer behind its last; without that no polymer is found."""
+    moved = False
+    for chain in model:
+        leading = 0
+        while leading + 1 < len(chain) and is_stray(chain[leading], [chain[leading + 1]]):
+            leading += 1
+        if leading and is_monomer(chain[leading].name):
+            ligands = [chain[index].clone() for index in range(leading)]
+            for _ in range(leading):
+                del chain[0]
+            for ligand in ligands:
+                chain.add_residue(ligand)
+            moved = True
+    return moved
 
 
 def _group(model: gemmi.Model, notes: list[str]) -> dict[tuple[str, str], list[gemmi.Residue]]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import gemmi
 
+from .elements import is_metal
 from .structure import ChainKind
 
 # Longer than any covalent backbone bond in any model; two residues further apart are not linked.
 _MAX_LINK = 2.6
+_MAX_COVALENT = 2.1
 
 # A residue as LINK, CONECT and struct_conn name it: depositors' chain, number, insertion code, component.
 Address = tuple[str, int | None, str, str]
@@ -83,14 +85,21 @@ def is_monomer(name: str) -> bool:
     return monomer_kind(name) is not None
 
 
+def is_stray(residue: gemmi.Residue, neighbours: Sequence[gemmi.Residue]) -> bool:
+    """Whether a HETATM residue is no monomer and is not covalently linked to its neighbours among the atoms."""
+    if residue.het_flag != "H" or is_monomer(residue.name):
+        return False
+    if len(residue) == 1 and is_metal(residue[0].element.atomic_number):
+        return True
+    near = [other for other in neighbours if len(other) > 1 or not is_metal(other[0].element.atomic_number)]
+    return not any(a.pos.dist(b.pos) <= _MAX_COVALENT for other in near for a in residue for b in other)
+
+
 def without_strays(residues: list[gemmi.Residue]) -> tuple[list[gemmi.Residue], list[gemmi.Residue]]:
     """Set aside ligands that a file without TER and sequence records lists among the residues of a polymer."""
     kept: list[gemmi.Residue] = []
     strays: list[gemmi.Residue] = []
     for index, residue in enumerate(residues):
-        metal = len(residue) == 1 and residue[0].element.is_metal
-        odd = metal or (residue.het_flag == "H" and not is_monomer(residue.name))
-        near = residues[max(0, index - 1) : index] + residues[index + 1 : index + 2] if odd and not metal else []
-        bonded = any(a.pos.dist(b.pos) <= _MAX_LINK for other in near for a in residue for b in other)
-        (strays if odd and not bonded else kept).append(residue)
+        near = residues[max(0, index - 1) : index] + residues[index + 1 : index + 2]
+        (strays if is_stray(residue, near) else kept).append(residue)
     return (kept, strays) if kept else (strays, [])

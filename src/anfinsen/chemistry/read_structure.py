@@ -72,8 +72,20 @@ def structure_from_bytes(
 
     Arguments and errors are those of `read_structure`.
     """
+    try:
+        return _read(content.encode() if isinstance(content, str) else content, name, library, assembly, model)
+    except UnicodeDecodeError as error:
+        # gemmi cuts one-letter fields out of longer characters.
+        raise StructureError(
+            f"{name} has characters outside ASCII where a one-letter code is expected (chain, conformer or insertion)."
+        ) from error
+
+
+def _read(
+    content: bytes, name: str, library: ComponentLibrary | None, assembly: str | None, model: int
+) -> tuple[Structure, ComponentLibrary]:
     notes: list[str] = []
-    parsed = parse(content.encode() if isinstance(content, str) else content, name)
+    parsed = parse(content, name)
     chains = split_chains(parsed, model, notes)
     named = name_atoms(parsed, chains, library or ComponentLibrary(), notes)
     recorded = read_bonds(parsed, chains, named, notes)
@@ -102,14 +114,11 @@ def _assemble(
 ) -> Structure:
     """Assemble the molecules; bonds that their atoms' valences forbid are left out, one by one."""
     name = _entry_name(content)
-    try:
-        structure = assemble(name, specs, [], library)
-    except ChemistryError as error:
-        raise StructureError(f"{content.name} describes molecules that cannot be built: {error}") from error
-    while bonds:
+    while True:
         try:
             return assemble(name, specs, bonds, library)
         except ChemistryError as error:
+            _check_without_bonds(content, specs, library)
             notes.append(f"A recorded bond was left out: {error}")
         good, bad = 0, len(bonds)
         # The first bond that does not fit ends the shortest list that cannot be assembled.
@@ -121,11 +130,18 @@ def _assemble(
             except ChemistryError:
                 bad = middle
         bonds = bonds[: bad - 1] + bonds[bad:]
-    return structure
+
+
+def _check_without_bonds(content: Content, specs: list[ChainSpec], library: ComponentLibrary) -> None:
+    try:
+        assemble(content.name, specs, [], library)
+    except ChemistryError as error:
+        raise StructureError(f"{content.name} describes molecules that cannot be built: {error}") from error
 
 
 def _entry_name(content: Content) -> str:
-    name = content.structure.name.strip() or (content.block.name if content.block is not None else "")
+    entries = [value for key, value in content.structure.info.items() if key == "_entry.id"]
+    name = "".join(entries).strip() or (content.block.name if content.block is not None else "")
     return str(name) or content.name.split(".", maxsplit=1)[0]
 
 
@@ -228,7 +244,11 @@ def _fill(
         notes.append(f"Atoms that their component, as linked here, does not have were dropped: {listed}{more}.")
     _check_resolved(resolved, structure.name)
     table = replace(
-        atoms, coordinates=coordinates, resolved=resolved, b_factor=_finite(b_factor), occupancy=_finite(occupancy)
+        atoms,
+        coordinates=coordinates,
+        resolved=resolved,
+        b_factor=_finite(b_factor, "B-factors", notes),
+        occupancy=_finite(occupancy, "occupancies", notes),
     )
     return replace(
         structure,
@@ -257,6 +277,10 @@ def _check_resolved(resolved: NDArray[np.bool_], name: str) -> None:
         raise StructureError(f"{name} holds no atom that belongs to a known component.")
 
 
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """B-factors and occupancies that are no numbers ('?') are 0, as gemmi reads blanks."""
-    return np.where(np.isfinite(values), values, 0.0)
+def _finite(values: NDArray[np.float64], what: str, notes: list[str]) -> NDArray[np.float64]:
+    """Replace values that are no numbers by 0 and say so; gemmi holds the rest as float32, so that 4 decimals count."""
+    wrong = int(np.count_nonzero(~np.isfinite(values)))
+    if wrong:
+        notes.append(f"{wrong} {what} of atoms are not numbers and were read as 0.")
+    finite: NDArray[np.float64] = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite.round(4)

@@ -154,4 +154,5 @@ class Structure:
     @property
     def atom_chain(self) -> Int[np.ndarray, "A"]:
         """Index into ``chains`` for every atom."""
-        return self.residues.chain[self.atoms.residue]
+        chain: Int[np.ndarray, "A"] = self.residues.chain[self.atoms.residue]
+        return chain

@@ -6,13 +6,12 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 
 from .errors import ConfigError
 
 
-@runtime_checkable  # beartype's import hook asks for it
 ConfigT = TypeVar("ConfigT")
 
 

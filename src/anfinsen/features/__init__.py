@@ -4,7 +4,7 @@ from .bonds import loss_bonds
 from .complexes import ChainAlignments, Complex, complex_from_structure, prepare_job
 from .config import FeatureConfig
 from .featurise import BATCH_AXES, featurise, pad_batch
-from .msa import msa_depths, msa_profile, row_features
+from .msa import msa_profile, row_features
 from .reference import frame_rotations
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "featurise",
     "frame_rotations",
     "loss_bonds",
-    "msa_depths",
     "msa_profile",
     "pad_batch",
     "prepare_job",

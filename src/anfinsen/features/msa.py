@@ -6,7 +6,6 @@ sharing rows, the shorter ones filled up with gaps. (The supplement says the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,8 +153,3 @@ def _residue_offsets(complex_: Complex) -> Int[np.ndarray, "R"]:
     chain = complex_.structure.residues.chain
     starts = np.searchsorted(chain, np.arange(len(complex_.structure.chains)))
     return np.asarray(np.arange(len(chain)) - starts[chain], dtype=np.int64)
-
-
-def msa_depths(alignments: Sequence[ChainAlignments]) -> tuple[int, ...]:
-    """Return the rows of each chain's unpaired MSA, the query included (1 where there is none)."""
-    return tuple(entry.unpaired.depth if entry.unpaired is not None else 1 for entry in alignments)

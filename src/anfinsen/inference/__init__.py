@@ -1,1 +1,41 @@
-"""Room: inference."""
+"""Job → Prediction: running the model, confidences, ranking, batches of jobs, and what a run will take."""
+
+from .confidence import Confidence, confidence, contact_probabilities, ranking_score
+from .inspection import ChainSummary, Inspection, inspect_job
+from .memory import Estimate, Size, estimate
+from .options import DEFAULT_MODEL, PredictOptions
+from .predict import Predictor, predict
+from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
+from .record import fingerprint, recorded_fingerprint, run_record, settings_file
+from .runner import JobRequest, Outcome, job_files, prepare_output, read_requests, run_jobs
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ChainSummary",
+    "Confidence",
+    "Estimate",
+    "Inspection",
+    "JobRequest",
+    "Outcome",
+    "PredictOptions",
+    "Prediction",
+    "Predictor",
+    "RankedSample",
+    "RunSettings",
+    "SeedPrediction",
+    "Size",
+    "confidence",
+    "contact_probabilities",
+    "estimate",
+    "fingerprint",
+    "inspect_job",
+    "job_files",
+    "predict",
+    "prepare_output",
+    "ranking_score",
+    "read_requests",
+    "recorded_fingerprint",
+    "run_jobs",
+    "run_record",
+    "settings_file",
+]

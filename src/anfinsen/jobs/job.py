@@ -28,6 +28,7 @@ _LETTER_HELP = {
     "dna": "expected A, C, G, T or N (unknown)",
     "rna": "expected A, C, G, U or N (unknown)",
 }
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -225,6 +226,14 @@ class Job(_Frozen):
         """Number of residues (ligands: components) of each chain, by chain id, in order."""
         return {name: _length(entity) for entity in self.entities for name in entity.ids}
 
+    def with_seeds(self, seeds: tuple[int, ...]) -> Job:
+        """Return the same job with other seeds, checked again (``model_copy`` would not).
+
+        Raises:
+            JobError: as at construction.
+        """
+        return Job(**(dict(self) | {"seeds": seeds}))
+
     @model_validator(mode="after")
     def _check(self) -> Job:
         if len(self.name) > MAX_NAME or _CONTROL.search(self.name) or "\n" in self.name or not self.file_name:
@@ -234,6 +243,7 @@ class Job(_Frozen):
             )
         self._check_seeds()
         self._check_chains()
+        self._check_texts()
         lengths = self.lengths
         for bond in self.bonds:
             for atom in (bond.first, bond.second):
@@ -262,6 +272,20 @@ class Job(_Frozen):
             raise JobError(f"Seed {shown(wrong[0])} is out of range: expected 0 to {MAX_SEED}.")
         if twice := _repeated(self.seeds):
             raise JobError(f"Seed {twice[0]} is given twice: the same seed gives the same structure.")
+
+    def _check_texts(self) -> None:
+        """Every text must be writable as UTF-8 JSON, so that the completed job can be read again."""
+        texts = [self.name, self.user_components or ""]
+        for entity in self.entities:
+            texts.append(entity.description)
+            if isinstance(entity, Polymer):
+                texts += [entity.unpaired_msa or "", entity.paired_msa or ""]
+                texts += [template.mmcif for template in entity.templates or ()]
+            else:
+                texts += [entity.smiles or "", entity.molblock or ""]
+        for text in texts:
+            if "\x00" in text or not (text.isascii() or _SURROGATE.search(text) is None):
+                raise JobError(f"The job holds text that is not valid Unicode, or a NUL character: {shown(text)}.")
 
     def _check_chains(self) -> None:
         if not self.entities:

@@ -85,7 +85,7 @@ def _record(number: int, chunk: str, reading: Reading) -> _Record:
                 f"{where} has more after its kind than is understood: expected '>name|kind' or '>id|protein|MSA'."
             )
         return _Record(number, parts[0], KINDS[rest[0].lower()], rest[1] if len(rest) == 2 else None, body)
-    if first in KINDS and rest and (len(rest) == 1 and rest[0].startswith("name=")):
+    if first in KINDS and len(rest) == 1:
         return _Record(number, rest[0].removeprefix("name="), KINDS[first], None, body)
     if first == "glycan" and rest:
         raise JobError(f"{where} is a glycan, which FASTA cannot attach: write the job as YAML with the key glycans.")

@@ -1,4 +1,4 @@
-"""Which attention kernel a device uses; the choice stands here once, not in every block's ``forward``."""
+"""Which attention kernel runs where; the choice stands here once, not in every block's ``forward``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-from .memory import chunk_length, scratch
 
 # Added to the logits of masked keys: underflows in softmax, yet a row whose keys are all masked becomes uniform
 # instead of NaN.
@@ -25,12 +23,15 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Return the same as `plain_attention` by the fused kernels of PyTorch."""
+    """Return the same as `plain_attention` by PyTorch's fused kernels, which never hold all weights."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
 
 
-# Measured (benchmarks/attention.py): with a bias the fused kernel is slower than the plain one on CPUs.
-KERNELS: dict[str, Kernel] = {"cpu": plain_attention, "cuda": fused_attention, "mps": plain_attention}
+# Measured (benchmarks/attention.py). Without gradients the fused kernel is the faster one everywhere, on a CPU by
+# 10-50 % if it is given rows whose projections are still in the cache. With gradients a CPU has no fused backward pass
+# for the bias, and PyTorch falls back to something slower than the plain steps.
+WITH_GRADIENTS: dict[str, Kernel] = {"cuda": fused_attention}
+WITHOUT_GRADIENTS: dict[str, Kernel] = {"cpu": fused_attention, "cuda": fused_attention}
 
 
 def biased_attention(
@@ -40,7 +41,8 @@ def biased_attention(
     bias: Float[Tensor, "*#batch heads q_len k_len"],
 ) -> Float[Tensor, "*batch heads q_len c"]:
     """Return softmax(q kᵀ / √c + bias) v by the kernel that is fastest on the device of ``q``."""
-    return KERNELS.get(q.device.type, plain_attention)(q, k, v, bias)
+    kernels = WITH_GRADIENTS if torch.is_grad_enabled() else WITHOUT_GRADIENTS
+    return kernels.get(q.device.type, plain_attention)(q, k, v, bias)
 
 
 def mask_keys(
@@ -57,21 +59,6 @@ def attend_rows(
     bias: Float[Tensor, "heads n n"],
     out: Float[Tensor, "rows n heads c"],
 ) -> None:
-    """Write softmax(q kᵀ / √c + bias) v of every row to ``out`` (which may be ``q``); without gradients.
-
-    On a CPU the weights of one head and a few rows at a time stay in the cache.
-    """
-    rows, n, heads, c = q.shape
-    if KERNELS.get(q.device.type, plain_attention) is not plain_attention:
-        attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias[None])
-        out.copy_(attended.transpose(1, 2))
-        return
-    length = chunk_length(rows, n * n * q.element_size(), q.device)
-    buffer = scratch().take("weights", (length, n, n), q)
-    for start in range(0, rows, length):
-        some = slice(start, min(start + length, rows))
-        weights = buffer[: some.stop - start]
-        for head in range(heads):
-            torch.baddbmm(bias[head], q[some, :, head], k[some, :, head].transpose(-1, -2), alpha=c**-0.5, out=weights)
-            torch.softmax(weights, dim=-1, out=weights)
-            torch.bmm(weights, v[some, :, head], out=out[some, :, head])
+    """Write softmax(q kᵀ / √c + bias) v of every row to ``out`` (which may be ``q``); without gradients."""
+    attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias[None])
+    out.copy_(attended.transpose(1, 2))

@@ -115,14 +115,16 @@ class GatedAttention(nn.Module):
     ) -> Float[Tensor, "*samples n c_a"]:
         """Return the output for every row of ``x``, times ``gate``; ``bias``, shared by all samples, has the mask."""
         of_qkv, of_g = torch.split(self.projection.weight, [3 * self.width, self.width])
-        q, k, v = (self._split(y) for y in linear(x, of_qkv, self._bias(3)).chunk(3, dim=-1))
+        q, k, v = (
+            self._split(y) for y in linear(x, of_qkv, F.pad(self.query_bias, (0, 2 * self.width))).chunk(3, dim=-1)
+        )
         if torch.is_grad_enabled():
-            attended = biased_attention(
-                *(y.transpose(-2, -3) for y in (q, k, v)), bias.expand(*x.shape[:-2], *bias.shape)
-            ).transpose(-2, -3)
+            shared = bias.expand(*x.shape[:-2], *bias.shape)
+            attended = biased_attention(_heads_first(q), _heads_first(k), _heads_first(v), shared)
+            attended = _heads_first(attended)
         else:
             attended = torch.empty_like(q, memory_format=torch.contiguous_format)
-            attend_rows(*(y.view(-1, *y.shape[-3:]) for y in (q, k, v, )), bias, attended.view(-1, *q.shape[-3:]))
+            attend_rows(_rows(q, 3), _rows(k, 3), _rows(v, 3), bias, _rows(attended, 3))
         return self._output(attended.flatten(-2), x, of_g, gate)
 
     def windowed(
@@ -138,24 +140,30 @@ class GatedAttention(nn.Module):
         q = windows.split_queries(self._split(linear(x_q, of_q, self.query_bias)), -3)
         k, v = windows.gather_keys(linear(x_k, of_kv), -2).chunk(2, dim=-1)
         k, v = self._split(k), self._split(v)
-        if torch.is_grad_enabled():
-            # [*samples, w, heads, rows, c]
-            attended = biased_attention(
-                *(y.transpose(-2, -3) for y in (q, k, v)), bias.transpose(0, 1).expand(*q.shape[:-3], -1, -1, -1)
-            ).transpose(-2, -3)
+        if torch.is_grad_enabled() or q.device.type != "cpu":
+            shared = bias.transpose(0, 1).expand(*q.shape[:-3], -1, -1, -1)
+            attended = biased_attention(_heads_first(q), _heads_first(k), _heads_first(v), shared)
+            attended = _heads_first(attended)
         else:
             attended = torch.empty_like(q)
-            _attend_windows(*(y.reshape(-1, *y.shape[-4:]) for y in (q, k, v, attended)), bias)
+            _attend_windows(_rows(q, 4), _rows(k, 4), _rows(v, 4), _rows(attended, 4), bias)
         return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate)
 
     def _output(self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None) -> Tensor:
         return linear(linear(x, of_g, activation="sigmoid", times=attended), self.output.weight, times=gate)
 
-    def _bias(self, parts: int) -> Tensor:
-        return F.pad(self.query_bias, (0, (parts - 1) * self.width))
-
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, self.c_head)
+
+
+def _heads_first(x: Tensor) -> Tensor:
+    """Exchange the axes of rows and heads."""
+    return x.transpose(-2, -3)
+
+
+def _rows(x: Tensor, axes: int) -> Tensor:
+    """Return ``x`` with all axes before the last ``axes`` in one; must be possible without a copy."""
+    return x.view(-1, *x.shape[-axes:])
 
 
 def _attend_windows(
@@ -192,6 +200,7 @@ class AttentionPairBias(nn.Module):
         self.config = config
         self.pair = PairBias(config.c_z, config.heads, config.pair_norm)
         self.attention = GatedAttention(config.c_a, config.heads, config.c_head)
+        self.gate: OutputGate | None = None
         self.key_norm: AdaptiveLayerNorm | None = None
         if config.c_s is None:
             self.norm: nn.LayerNorm | AdaptiveLayerNorm = nn.LayerNorm(config.c_a)
@@ -230,9 +239,15 @@ class AttentionPairBias(nn.Module):
         return self.update(a, bias, None if s is None else self.modulation(s), windows)
 
     def modulation(self, s: Float[Tensor, "*samples n c_s"]) -> AttentionModulation:
-        """Return all that depends on the conditioning vector."""
-        norm = self.norm.modulation(s)
-        return AttentionModulation(norm, None if self.key_norm is None else self.key_norm.modulation(s), self.gate(s))
+        """Return all that depends on the conditioning vector.
+
+        Raises:
+            TypeError: the attention is of the trunk's kind.
+        """
+        if self.gate is None or not isinstance(self.norm, AdaptiveLayerNorm):
+            raise TypeError("attention of the trunk's kind (c_s is None) takes no conditioning vector")
+        key_norm = None if self.key_norm is None else self.key_norm.modulation(s)
+        return AttentionModulation(self.norm.modulation(s), key_norm, self.gate(s))
 
     def update(
         self,
@@ -242,12 +257,13 @@ class AttentionPairBias(nn.Module):
         windows: Windows | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
         """Return the update of ``a`` under a modulation made beforehand (None: the trunk's kind)."""
-        if modulation is None:
-            return self.attention(self.norm(a), bias)
+        attention: GatedAttention = self.attention
+        if modulation is None or not isinstance(self.norm, AdaptiveLayerNorm):
+            return attention(self.norm(a), bias)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
         normal = self.norm.modulate(a, modulation.norm)
         if windows is None:
-            return self.attention(normal, bias, modulation.gate)
+            return attention(normal, bias, modulation.gate)  # type: ignore[no-any-return]  # likewise
         keys = normal
         if self.key_norm is not None and modulation.key_norm is not None:
             keys = self.key_norm.modulate(a if self.config.key_norm == "own" else normal, modulation.key_norm)
-        return self.attention.windowed(normal, keys, bias, windows, modulation.gate)
+        return attention.windowed(normal, keys, bias, windows, modulation.gate)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, mask_keys, stacked_pair_bias
+from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, PairBias, mask_keys, stacked_pair_bias
 from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig
 from .windows import Windows
 
@@ -95,20 +95,23 @@ class DiffusionTransformer(nn.Module):
         self.pair_norm = nn.LayerNorm(config.c_z, bias=False) if config.pair_norm == "shared" else None
         self.blocks = nn.ModuleList(DiffusionTransformerBlock(config) for _ in range(config.blocks))
 
+    @property
+    def _sources(self) -> list[PairBias]:
+        return [cast(DiffusionTransformerBlock, block).attention.pair for block in self.blocks]
+
     def pair_biases(
         self, pair: Float[Tensor, "*windows q k c_z"], key_mask: Bool[Tensor, "*windows k"]
     ) -> Float[Tensor, "blocks heads *windows q k"]:
         """Return the attention biases of all blocks, with the mask in them."""
-        sources = [block.attention.pair for block in self.blocks]
-        return mask_keys(stacked_pair_bias(self._normal(pair), sources), key_mask)
+        return mask_keys(stacked_pair_bias(self._normal(pair), self._sources), key_mask)
 
     def each_pair_bias(
         self, pair: Float[Tensor, "*windows q k c_z"], key_mask: Bool[Tensor, "*windows k"]
     ) -> Iterator[Tensor]:
         """Yield the blocks' attention biases one at a time: slower than `pair_biases`, for when they do not fit."""
         normal = self._normal(pair)
-        for block in self.blocks:
-            yield mask_keys(block.attention.pair(normal), key_mask)
+        for source in self._sources:
+            yield mask_keys(source(normal), key_mask)
 
     def forward(
         self,

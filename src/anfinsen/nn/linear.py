@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,19 +26,21 @@ def linear(
     Without gradients, on a CPU, in single precision, this is one oneDNN operation on the weights as they lie in memory:
     measured 10-20 % faster than PyTorch's own choice (MKL) on an AMD processor, and no second pass for what follows.
     """
+    result: Tensor
     if not _fusable(x):
         result = F.linear(x, weight, bias)
         if activation != "none":
             result = _PLAIN[activation](result)
         return result if times is None else result * times
     if times is not None and activation == "none" and times.shape == (*x.shape[:-1], weight.shape[0]):
-        return _OPERATION.binary(x, times, weight, bias, "mul")  # type: ignore[no-any-return]  # torch.ops is untyped
+        result = _OPERATION.binary(x, times, weight, bias, "mul")
+        return result
     result = _OPERATION(x, weight, bias, activation, [], "")
     return result if times is None else result.mul_(times)
 
 
 # Inductor's operation; private, so `_works` tries it before it is used, and PyTorch's public one stands in for it.
-_OPERATION = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_OPERATION: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def _fusable(x: Tensor) -> bool:
@@ -48,7 +50,8 @@ def _fusable(x: Tensor) -> bool:
 @cache
 def _works() -> bool:
     """Return whether oneDNN's fused linear operation exists here and computes what it should."""
-    if _OPERATION is None or not torch.backends.mkldnn.is_available():
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # PyTorch has no type here
+    if _OPERATION is None or not available:
         return False
     x, weight, bias, times = torch.ones(4, 8), torch.ones(8, 8), torch.ones(8), torch.full((4, 8), 2.0)
     try:

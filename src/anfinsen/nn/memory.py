@@ -86,3 +86,11 @@ def chunk_length(items: int, bytes_per_item: int, device: torch.device) -> int:
 def items(tensor: Tensor, dimensions: int) -> tuple[Tensor, ...]:
     """Return views of the batch's items: everything before the last ``dimensions`` axes is taken apart."""
     return tensor.reshape(-1, *tensor.shape[tensor.dim() - dimensions :]).unbind(0)
+
+
+def in_place(tensor: Tensor) -> bool:
+    """Return whether blocks may write to buffers and in place: without gradients, and not under autocast.
+
+    Autocast chooses the type of every product itself, which a buffer made beforehand cannot follow.
+    """
+    return not torch.is_grad_enabled() and not torch.is_autocast_enabled(tensor.device.type)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .adaptive_layer_norm import lecun_
-from .memory import KEPT_BYTES, chunk_length, items
+from .memory import KEPT_BYTES, chunk_length, in_place, items
 
 # The released code divides by the number of rows plus this.
 EPSILON = 1e-3
@@ -43,7 +43,7 @@ class OuterProductMean(nn.Module):
         self, msa: Float[Tensor, "*batch s n c_m"], mask: Bool[Tensor, "*batch s n"]
     ) -> Float[Tensor, "*batch n n c_z"]:
         """Return the update of the pair representation."""
-        if not torch.is_grad_enabled():
+        if in_place(msa):
             n = msa.shape[-2]
             return self.accumulate_(msa, mask, msa.new_zeros(*msa.shape[:-3], n, n, self.output.out_features))
         left, right, rows = self._factors(msa, mask)
@@ -83,9 +83,11 @@ class OuterProductMean(nn.Module):
     def _factors(
         self, msa: Float[Tensor, "*batch s n c_m"], mask: Bool[Tensor, "*batch s n"]
     ) -> tuple[Float[Tensor, "*batch s n c"], Float[Tensor, "*batch s n c"], Float[Tensor, "*batch n n 1"]]:
-        present = mask.to(msa.dtype)
+        present = mask.to(self.norm.weight.dtype)
         left, right = (self.projection(self.norm(msa)) * present[..., None]).chunk(2, dim=-1)
-        return left, right, torch.matmul(present.transpose(-1, -2), present)[..., None]
+        with torch.autocast(msa.device.type, enabled=False):  # bfloat16 cannot count beyond 256
+            rows = torch.matmul(present.transpose(-1, -2), present)[..., None]
+        return left, right, rows
 
     def _mean(
         self,

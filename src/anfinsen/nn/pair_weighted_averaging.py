@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
 from .attention import mask_keys
-from .memory import chunk_length, items
+from .memory import chunk_length, in_place, items
 
 
 class PairWeightedAveraging(nn.Module):
@@ -41,7 +41,7 @@ class PairWeightedAveraging(nn.Module):
         mask: Bool[Tensor, "*batch n"],
     ) -> Float[Tensor, "*batch s n c_m"]:
         """Return the update of ``msa``; columns outside ``mask`` do not count."""
-        if not torch.is_grad_enabled():
+        if in_place(msa):
             return self.accumulate_(msa, pair, mask, torch.zeros_like(msa))
         return self._average(msa, self._weights(pair, mask))
 

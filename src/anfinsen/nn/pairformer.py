@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig
 from .dropout import SharedDropout
+from .memory import in_place
 from .transition import Transition
 from .triangle_attention import EndingBias, TriangleAttention
 from .triangle_multiplication import TriangleMultiplication
@@ -59,7 +60,7 @@ class PairBlock(nn.Module):
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
     ) -> Float[Tensor, "*batch n n c_z"]:
         """Return the updated pair representation."""
-        if not (torch.is_grad_enabled() or self.training):
+        if in_place(pair) and not self.training:
             return self.update_(pair.clone(memory_format=torch.contiguous_format), mask)
         pair = pair + self.dropout_row(self.outgoing(pair, mask))
         pair = pair + self.dropout_row(self.incoming(pair, mask))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
-from .memory import chunk_length, scratch
+from .memory import chunk_length, in_place, scratch
 
 
 class Transition(nn.Module):
@@ -27,7 +27,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch c"]) -> Float[Tensor, "*batch c"]:
         """Return the update of ``x``."""
-        if not torch.is_grad_enabled():
+        if in_place(x):
             return self.accumulate_(x, torch.zeros_like(x))
         gate, value = self.expand(self.norm(x)).chunk(2, dim=-1)
         update: Tensor = self.contract(F.silu(gate) * value)

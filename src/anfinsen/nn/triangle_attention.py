@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .adaptive_layer_norm import lecun_
-from .attention import attend_rows, biased_attention, mask_keys
-from .memory import KEPT_BYTES, chunk_length, items, scratch
+from .attention import biased_attention, mask_keys
+from .memory import KEPT_BYTES, chunk_length, in_place, items, scratch
 
 Node = Literal["starting", "ending"]
 EndingBias = Literal["ik", "ki"]
@@ -48,7 +48,7 @@ class TriangleAttention(nn.Module):
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
     ) -> Float[Tensor, "*batch n n c_z"]:
         """Return the update of ``pair``; tokens outside ``mask`` are not attended to."""
-        if not torch.is_grad_enabled():
+        if in_place(pair):
             return self.accumulate_(pair, mask, torch.zeros_like(pair))
         z = self.norm(pair)
         bias = self.bias(z).movedim(-1, -3)
@@ -119,7 +119,8 @@ class TriangleAttention(nn.Module):
             count = rows.shape[0]
             both = buffer[: count * n * 4 * width].view(count * n, 4 * width)
             torch.mm(rows.view(count * n, -1), projection, out=both)
-            q, k, v, _ = both.view(count, n, 4, self.heads, self.c_head).unbind(2)
-            attend_rows(q, k, v, bias, out=q)
-            gated = both[:, 3 * width :].sigmoid_().mul_(both[:, :width])
+            q, k, v, gate = both.view(count, n, 4, self.heads, self.c_head).unbind(2)
+            attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias[None])
+            gate.sigmoid_().mul_(attended.transpose(1, 2))
+            gated = both[:, 3 * width :]
             out[start : start + count] += torch.mm(gated, output).view(count, n, -1)

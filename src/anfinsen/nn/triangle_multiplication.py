@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
-from .memory import chunk_length, items, scratch
+from .memory import chunk_length, in_place, items, scratch
 
 Direction = Literal["outgoing", "incoming"]
 # At least so many channels are multiplied at a time: enough matrices for all cores.
@@ -43,7 +43,7 @@ class TriangleMultiplication(nn.Module):
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
     ) -> Float[Tensor, "*batch n n c_z"]:
         """Return the update of ``pair``; triangles through tokens outside ``mask`` do not count."""
-        if not torch.is_grad_enabled():
+        if in_place(pair):
             return self.accumulate_(pair, mask, torch.zeros_like(pair))
         z = self.norm_in(pair)
         value, gate = self.projection(z).chunk(2, dim=-1)

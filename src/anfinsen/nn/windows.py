@@ -38,7 +38,7 @@ class Windows:
         missing = self.count * self.queries - self.length
         if missing:
             x = F.pad(x, [0, 0] * (x.ndim - 1 - dim) + [0, missing])
-        return x.unflatten(dim, (self.count, self.queries))
+        return x.view(*x.shape[:dim], self.count, self.queries, *x.shape[dim + 1 :])
 
     def merge_queries(self, x: Tensor, dim: int) -> Tensor:
         """Undo `split_queries`: axes ``dim`` and ``dim`` + 1 become one of length L."""
@@ -47,7 +47,9 @@ class Windows:
 
     def gather_keys(self, x: Tensor, dim: int) -> Tensor:
         """Return ``x`` with axis ``dim`` of length L replaced by [W, keys]."""
-        return x.index_select(dim, self.key_index.flatten()).unflatten(dim, self.key_index.shape)
+        dim %= x.ndim
+        gathered = x.index_select(dim, self.key_index.flatten())
+        return gathered.view(*x.shape[:dim], *self.key_index.shape, *x.shape[dim + 1 :])
 
 
 def make_windows(mask: Bool[Tensor, " length"], queries: int, keys: int, edges: WindowEdges) -> Windows:

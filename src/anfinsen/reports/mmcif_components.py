@@ -56,7 +56,11 @@ def component_categories(structure: Structure, library: ComponentLibrary) -> Cat
         ),
         "pdbx_chem_comp_descriptor": columns(
             ("comp_id", "type", "program", "program_version", "descriptor"),
-            [(code, "SMILES", OWN_DESCRIPTOR, None, components[code].smiles) for code in sorted(own) if components[code].smiles],
+            [
+                (code, "SMILES", OWN_DESCRIPTOR, "1", components[code].smiles)
+                for code in sorted(own)
+                if components[code].smiles
+            ],
         ),
     }
 

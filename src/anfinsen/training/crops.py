@@ -16,6 +16,8 @@ from anfinsen.nn.batch import Batch, Labels
 
 # Tokens of two chains this near each other (Å, between representative atoms) make an interface (section 2.7.3).
 INTERFACE_DISTANCE = 15.0
+# Fewer resolved tokens than these cannot be superposed: there is nothing to learn from such a crop.
+MIN_RESOLVED = 4
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ def choose_crop(
 ) -> Int[np.ndarray, "n"]:
     """Return ascending indices of at most ``config.size`` tokens, by a kind of crop drawn from the weights.
 
-    ``chains`` are the asym ids that the example is about: spatial crops start there. A kind that cannot be made
-    (nothing resolved; no interface) gives way to the next simpler one.
+    ``chains`` are the asym ids that the example is about: spatial crops start there. A kind that cannot be made gives
+    way: without an interface a crop is spatial, with nothing resolved contiguous; and a contiguous crop in which
+    hardly anything is resolved is replaced by a spatial one.
     """
     n = len(asym_id)
     if n <= config.size:
@@ -66,9 +69,13 @@ def choose_crop(
         if at_interface.any():
             return spatial_crop(centers, resolved, int(rng.choice(np.flatnonzero(at_interface))), config.size)
     candidates = np.flatnonzero(about & resolved)
-    if kind >= 1 and candidates.size:
-        return spatial_crop(centers, resolved, int(rng.choice(candidates)), config.size)
-    return contiguous_crop(asym_id, config.size, rng)
+    if kind == 0:
+        crop = contiguous_crop(asym_id, config.size, rng)
+        if candidates.size == 0 or np.count_nonzero(resolved[crop]) >= MIN_RESOLVED:
+            return crop
+    if candidates.size == 0:
+        return contiguous_crop(asym_id, config.size, rng)
+    return spatial_crop(centers, resolved, int(rng.choice(candidates)), config.size)
 
 
 def contiguous_crop(asym_id: Int[np.ndarray, "N"], size: int, rng: np.random.Generator) -> Int[np.ndarray, "n"]:

@@ -36,7 +36,7 @@ def class_lddt(
     error = (predicted - true).abs()
     score = torch.stack([(error < limit).float() for limit in THRESHOLDS]).mean(0)
     same_chain = chain[:, None] == chain[None, :]
-    result = {}
+    result: dict[str, Tensor] = {}
     for i, first in enumerate(KINDS):
         here = kind == i
         result |= _mean(f"intra/{first}", score, near & same_chain & here[:, None] & here[None, :])

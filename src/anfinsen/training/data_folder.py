@@ -1,7 +1,8 @@
-"""From a data folder to the mixture of data sets of one stage, and to fixed validation examples."""
+"""From a data folder to training examples of any size, and to fixed validation examples."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,38 +14,50 @@ from anfinsen.nn.batch import Batch, Labels
 
 from .crops import CropConfig
 from .data_chains import ChainDataConfig, ChainDataset
-from .data_structures import StructureDataConfig, StructureDataset
-from .recipe import Recipe, Stage
+from .data_structures import StructureDataset
+from .recipe import Stage
 from .sampling import Mixture
 
 VALIDATION_CHAINS, VALIDATION_CROP = 12, 128
 
 
-def open_data(folder: Path, cache: Path, stage: Stage, recipe: Recipe, progress: Progress) -> Mixture:
-    """Return the training data of ``stage``.
+class TrainingData:
+    """The training examples below a folder: chains, structures, or both.
 
     ``folder`` may hold ``chains/train.parquet``, a folder ``structures/`` (or be a folder of structure files itself).
-
-    Raises:
-        InputError: it holds neither, or a file cannot be used.
+    Files are read once; :meth:`show` decides the size of the examples.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"The data folder {folder} does not exist: give a folder with chains/*.parquet or structure files."
-        )
-    chains = (folder / "chains" / "train.parquet").is_file()
-    structures = folder / "structures" if (folder / "structures").is_dir() else folder
-    sets: list[ChainDataset | StructureDataset] = []
-    weights: list[float] = []
-    if chains:
-        crop = CropConfig(stage.crop, contiguous=0.5, spatial=0.5, spatial_interface=0.0)
-        sets.append(ChainDataset(folder, "train", ChainDataConfig(crop=crop, max_msa_rows=stage.msa_rows)))
-        weights.append(1.0 - recipe.structure_weight)
-    if structures != folder or not chains:
-        config = StructureDataConfig(crop=CropConfig(stage.crop), max_msa_rows=stage.msa_rows)
-        sets.append(StructureDataset(structures, cache, config, progress=progress))
-        weights.append(recipe.structure_weight if chains else 1.0)
-    return Mixture(sets, weights)
+
+    def __init__(self, folder: Path, cache: Path, structure_weight: float, progress: Progress) -> None:
+        """Raises InputError: the folder holds neither chains nor structures, or a file cannot be used."""
+        if not folder.is_dir():
+            raise InputError(
+                f"The data folder {folder} does not exist: give a folder with chains/*.parquet or structure files."
+            )
+        self._chains: ChainDataset | None = None
+        self._structures: StructureDataset | None = None
+        structures = folder / "structures" if (folder / "structures").is_dir() else folder
+        if (folder / "chains" / "train.parquet").is_file():
+            self._chains = ChainDataset(folder, "train")
+        if structures != folder or self._chains is None:
+            self._structures = StructureDataset(structures, cache, progress=progress)
+        found = [(self._chains, 1.0 - structure_weight), (self._structures, structure_weight)]
+        sets = [(data, weight) for data, weight in found if data is not None]
+        self._mixture = Mixture([data for data, _ in sets], [weight if len(sets) > 1 else 1.0 for _, weight in sets])
+
+    def show(self, stage: Stage) -> None:
+        """Draw examples of the size that ``stage`` wants from now on."""
+        if self._chains is not None:
+            # A single chain has no interface to crop around.
+            crop = CropConfig(stage.crop, contiguous=0.5, spatial=0.5, spatial_interface=0.0)
+            self._chains.config = replace(self._chains.config, crop=crop, max_msa_rows=stage.msa_rows)
+        if self._structures is not None:
+            config = replace(self._structures.config, crop=CropConfig(stage.crop), max_msa_rows=stage.msa_rows)
+            self._structures.config = config
+
+    def example(self, rng: np.random.Generator) -> tuple[Batch, Labels]:
+        """Draw one example."""
+        return self._mixture.example(rng)
 
 
 def validation_examples(folder: Path, seed: int) -> list[tuple[Batch, Labels]]:

@@ -111,7 +111,9 @@ class StructureDataset:
             progress.advance()
         self.files = tuple(summaries)
         given = [manifest.get(name, {}).get("cluster") or None for name in self.files]
-        self.entries, self.weights = build_entries(list(summaries.values()), given, self.config.weights)
+        self.entries, self.weights = build_entries(
+            list(summaries.values()), given, self.config.weights, stored=self._cache
+        )
         if not self.entries:
             reasons = "; ".join(list(self.refused.values())[:3]) or "there is none"
             raise InputError(f"No structure in {folder} can be used for training: {reasons}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -24,12 +24,12 @@ from anfinsen.weights import save_model
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curves import class_lddt
-from .data_folder import open_data, validation_examples
+from .data_folder import TrainingData, validation_examples
 from .ema import ExponentialMovingAverage
 from .options import TrainOptions
 from .recipe import RECIPES, Recipe, Stage
-from .sampling import Mixture
 from .step import StepSettings, example_loss, rollout
+from .workers import Workers, joined_workers
 
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
 
@@ -55,11 +55,13 @@ class Trainer:
         *,
         device: torch.device | str = "cpu",
         bf16: bool = False,
+        workers: Workers | None = None,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = AlphaFold3(config).to(device)
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
+        self.workers = workers or Workers()
         self.device = torch.device(device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8
@@ -102,13 +104,15 @@ class Trainer:
         )
         count = self.recipe.examples_per_step
         sums: dict[str, float] = {}
-        for index in range(count):
+        for index in self.workers.share(count):
             batch, labels = draw(index)
             generator = torch_generator(self.seed, "step", step, index, device=self.device)
             loss = example_loss(self.model, batch.to(self.device), labels.to(self.device), settings, generator)
             (loss.total / count).backward()  # type: ignore[no-untyped-call]  # torch does not type it
             for name, value in loss.terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / count
+        self.workers.add_gradients(self.model.parameters())
+        sums = self.workers.add(sums)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
             raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
@@ -168,41 +172,45 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
     config, recipe = alphafold3_config(options.preset), RECIPES[options.preset]
     if options.steps:
         recipe = _scaled(recipe, options.steps)
-    trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16)
+    with joined_workers(device) as workers:
+        trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
+        _run(trainer, options, progress)
+    return options.out / WEIGHTS
+
+
+def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
+    recipe, leads = trainer.recipe, trainer.workers.leads
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
     validation = validation_examples(options.data, options.seed)
-    started, stage, data = time.monotonic(), None, None
+    data = TrainingData(options.data, options.out / "cache", recipe.structure_weight, progress)
+    started = time.monotonic()
     progress.stage("training", recipe.steps)
     progress.advance(trainer.steps_done)
-    with ExitStack() as stack:
-        curves = _open_curves(options.out / CURVES)
-        stack.callback(curves.close)
+    with closing(_open_curves(options.out / CURVES if leads else None)) as curves:
         while trainer.steps_done < recipe.steps:
-            if data is None or trainer.stage is not stage:
-                stage = trainer.stage
-                data = open_data(options.data, options.out / "cache", stage, recipe, progress)
+            data.show(trainer.stage)
             terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
             done = trainer.steps_done
             progress.advance()
             for name, value in terms.items():
                 curves.add_scalar(f"train/{name}", value, done)
-            if validation and _due(options.validate_every, done, recipe.steps):
+            if leads and validation and _due(options.validate_every, done, recipe.steps):
                 scores = trainer.validate(validation)
                 for name, value in scores.items():
                     curves.add_scalar(f"validation/{name}", value, done)
                 progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
-            out_of_time = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
-            if out_of_time or _due(options.save_every, done, recipe.steps):
+            late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
+            out_of_time = trainer.workers.agree(late)
+            if leads and (out_of_time or _due(options.save_every, done, recipe.steps)):
                 trainer.save(options.out, metadata)
             if out_of_time:
                 progress.note(f"Stopped after {done} of {recipe.steps} steps; the same command goes on from here.")
                 break
-    return options.out / WEIGHTS
 
 
-def _drawer(data: Mixture, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
+def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
     return lambda index: data.example(numpy_generator(seed, "example", step, index))
 
 
@@ -221,9 +229,21 @@ def _scaled(recipe: Recipe, steps: int) -> Recipe:
     return dataclasses.replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))
 
 
-def _open_curves(folder: Path) -> Curves:
+class _NoCurves:
+    """Curves of a worker that does not lead."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Drop the number."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _open_curves(folder: Path | None) -> Curves:
+    if folder is None:
+        return _NoCurves()
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError("Training curves need TensorBoard: pip install 'anfinsen[train]'.") from error
-    return SummaryWriter(str(folder))  # type: ignore[no-any-return, no-untyped-call]  # torch does not type it
+    return SummaryWriter(str(folder))

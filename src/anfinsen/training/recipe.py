@@ -113,7 +113,7 @@ SMALL = Recipe(
 MINI = Recipe(
     stages=(
         Stage(
-            steps=3000,
+            steps=2000,
             crop=64,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5),
@@ -121,7 +121,7 @@ MINI = Recipe(
             msa_rows=32,
         ),
         Stage(
-            steps=700,
+            steps=400,
             crop=112,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5, bond=1.0),
@@ -129,7 +129,7 @@ MINI = Recipe(
             msa_rows=64,
         ),
         Stage(
-            steps=300,
+            steps=200,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
@@ -138,10 +138,10 @@ MINI = Recipe(
             learning_rate=1.0e-3,
         ),
     ),
-    examples_per_step=2,
+    examples_per_step=3,
     learning_rate=1.0e-3,
     beta2=0.99,
-    warmup=150,
+    warmup=100,
     final_fraction=0.05,
     clip=1.0,
     ema=0.998,

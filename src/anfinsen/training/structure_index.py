@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from anfinsen.chemistry import ChainKind, Structure
+from anfinsen.common.files import write_text
 
 from .sampling import EntryWeights, entry_weights
 
@@ -19,13 +22,16 @@ CONTACT_DISTANCE = 5.0
 MIN_RESOLVED_RESIDUES = 4
 # Sequence identity that puts two proteins into one cluster (supplement section 2.5.3).
 PROTEIN_IDENTITY = 0.4
+# Shorter proteins are peptides, alike only if equal, as nucleic acids are (the same section).
+MIN_PROTEIN_LENGTH = 10
 # Crystallisation aids are seen in crops, but no example is about them (supplement table 9).
 CRYSTALLISATION_AIDS = frozenset(
     ("SO4", "GOL", "EDO", "PO4", "ACT", "PEG", "DMS", "TRS", "PGE", "PG4", "FMT", "EPE", "MPD", "MES", "CD", "IOD")
 )
-_KMER = 3
-# Proteins at 40 % identity share about 0.4^3 of their 3-mers; half of that lets none of them slip through.
-_MIN_SHARED_KMERS = 0.03
+# Only proteins that share words are aligned: at 40 % identity about 0.4^4 of the 4-letter words agree even if mutations
+# are spread evenly (5 of 200), while unrelated proteins of 200 residues share one in four pairs.
+_WORD = 4
+_MIN_SHARED_WORDS = 2
 
 
 @dataclass(frozen=True)
@@ -82,13 +88,17 @@ def summarise(structure: Structure, n_tokens: int) -> StructureSummary:
 
 
 def build_entries(
-    files: Sequence[StructureSummary], given_clusters: Sequence[str | None], factors: EntryWeights
+    files: Sequence[StructureSummary],
+    given_clusters: Sequence[str | None],
+    factors: EntryWeights,
+    stored: Path | None = None,
 ) -> tuple[tuple[Entry, ...], Float[np.ndarray, "n"]]:
     """Return all chains and interfaces of ``files`` and their sampling weights, which sum to 1.
 
-    ``given_clusters`` names the cluster of all polymers of a file; None clusters them by sequence.
+    ``given_clusters`` names the cluster of all polymers of a file; None clusters them by sequence. ``stored`` is a
+    folder that keeps such a clustering (a minute's work for a thousand chains).
     """
-    keys = _cluster_keys(files, given_clusters)
+    keys = _cluster_keys(files, given_clusters, stored)
     entries: list[Entry] = []
     clusters: list[str] = []
     counts: list[Int[np.ndarray, "3"]] = []
@@ -119,29 +129,31 @@ def cluster_sequences(sequences: Sequence[str], identity: float) -> list[int]:
     for index in order:
         sequence = sequences[index]
         if sequence not in known:
-            kmers = frozenset(sequence[i : i + _KMER] for i in range(len(sequence) - _KMER + 1))
+            words = frozenset(sequence[i : i + _WORD] for i in range(len(sequence) - _WORD + 1))
             matches = (
                 number
                 for number, (other, theirs) in enumerate(representatives)
-                if len(kmers & theirs) >= _MIN_SHARED_KMERS * len(kmers) and _identity(sequence, other) >= identity
+                if len(words & theirs) >= _MIN_SHARED_WORDS and _identity(sequence, other) >= identity
             )
             found = next(matches, None)
             if found is None:
                 found = len(representatives)
-                representatives.append((sequence, kmers))
+                representatives.append((sequence, words))
             known[sequence] = found
         clusters[index] = known[sequence]
     return clusters
 
 
-def _cluster_keys(files: Sequence[StructureSummary], given: Sequence[str | None]) -> dict[tuple[int, int], str]:
+def _cluster_keys(
+    files: Sequence[StructureSummary], given: Sequence[str | None], stored: Path | None
+) -> dict[tuple[int, int], str]:
     proteins = [
         (number, chain)
         for number, file in enumerate(files)
         for chain in file.chains
-        if chain.kind == ChainKind.PROTEIN and given[number] is None
+        if chain.kind == ChainKind.PROTEIN and len(chain.sequence) >= MIN_PROTEIN_LENGTH and given[number] is None
     ]
-    numbers = cluster_sequences([chain.sequence for _, chain in proteins], PROTEIN_IDENTITY)
+    numbers = _stored_clusters([chain.sequence for _, chain in proteins], stored)
     keys = {
         (number, chain.asym_id): f"protein {cluster}"
         for (number, chain), cluster in zip(proteins, numbers, strict=True)
@@ -150,9 +162,21 @@ def _cluster_keys(files: Sequence[StructureSummary], given: Sequence[str | None]
         for chain in file.chains:
             if chain.kind != ChainKind.LIGAND and given[number] is not None:
                 keys[number, chain.asym_id] = f"given {given[number]}"
-            # Nucleic acids cluster at full identity, ligands by their components (section 2.5.3).
+            # Nucleic acids and peptides cluster at full identity, ligands by their components (section 2.5.3).
             keys.setdefault((number, chain.asym_id), f"{chain.kind} {chain.sequence}")
     return keys
+
+
+def _stored_clusters(sequences: list[str], folder: Path | None) -> list[int]:
+    if folder is None:
+        return cluster_sequences(sequences, PROTEIN_IDENTITY)
+    key = hashlib.sha256(repr((sequences, PROTEIN_IDENTITY, _WORD, _MIN_SHARED_WORDS)).encode()).hexdigest()[:16]
+    path = folder / f"clusters-{key}.json"
+    if path.is_file():
+        return [int(number) for number in json.loads(path.read_text(encoding="utf-8"))]
+    clusters = cluster_sequences(sequences, PROTEIN_IDENTITY)
+    write_text(path, json.dumps(clusters))
+    return clusters
 
 
 def _count(kind: str) -> Int[np.ndarray, "3"]:

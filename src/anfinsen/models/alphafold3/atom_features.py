@@ -30,8 +30,8 @@ class AtomConditioningConfig:
             input embedder).
         charge: how the formal charge enters: "arcsinh" (released AlphaFold 3 code, OpenFold 3, Protenix) or "raw"
             (paper, Boltz).
-        offset: whether the LayerNorms of the trunk's representations have an offset (Boltz). feature_offset: whether the
-            linear map of the features has one (Boltz-2).
+        offset: whether the LayerNorms of the trunk's representations have an offset (Boltz). feature_offset: whether
+            the linear map of the features has one (Boltz-2).
         mask_features: whether atoms without reference position lose all their features (released AlphaFold 3 code,
             Protenix).
     """
@@ -86,12 +86,13 @@ class AtomConditioning(nn.Module):
             nn.init.zeros_(self.from_pair.weight)
         self.from_query = nn.Linear(c_atom, c_pair, bias=False)
         self.from_key = nn.Linear(c_atom, c_pair, bias=False)
-        self.mlp = nn.ModuleList(nn.Linear(c_pair, c_pair, bias=False) for _ in range(3))
+        layers = [nn.Linear(c_pair, c_pair, bias=False) for _ in range(3)]
+        self.mlp = nn.ModuleList(layers)
         for layer in (self.features, self.offset, self.inverse_distance, self.valid, self.from_query, self.from_key):
             lecun_(layer.weight)
-        for hidden in self.mlp[:2]:
+        for hidden in layers[:2]:
             nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
-        nn.init.zeros_(self.mlp[2].weight)
+        nn.init.zeros_(layers[2].weight)
 
     def forward(
         self,
@@ -143,7 +144,8 @@ class AtomConditioning(nn.Module):
         valid = space == windows.gather_keys(batch.ref_space_uid + 1, 0)[:, None]
         valid = (valid & windows.key_mask[:, None])[..., None].to(position)
         inverse = 1 / (1 + offset.square().sum(dim=-1, keepdim=True))
-        return (self.offset(offset) + self.inverse_distance(inverse) + self.valid(valid)) * valid
+        embedded: Tensor = (self.offset(offset) + self.inverse_distance(inverse) + self.valid(valid)) * valid
+        return embedded
 
 
 def _window_tokens(batch: Batch, windows: Windows) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -40,7 +40,7 @@ class DiffusionConditioningConfig:
     c_cond: int = 384
     c_noise: int = 256
     factor: int = 2
-    relative_position: RelativePositionConfig = RelativePositionConfig()
+    relative_position: RelativePositionConfig = field(default_factory=RelativePositionConfig)
     relative_position_input: Literal["one_hot", "embedded"] = "one_hot"
     offset: bool = False
 
@@ -106,7 +106,7 @@ class SingleConditioning(nn.Module):
         self, base: Float[Tensor, "n c_cond"], noise: Float[Tensor, "*samples"]
     ) -> Float[Tensor, "*samples n c_cond"]:
         """Return the single conditioning at each noise level, given as c_noise(sigma) = ln(sigma / sigma_data) / 4."""
-        single = base + self.from_noise(self.norm_noise(self.fourier(noise)))[..., None, :]
+        single: Tensor = base + self.from_noise(self.norm_noise(self.fourier(noise)))[..., None, :]
         for transition in self.transitions:
             single = single + transition(single)
         return single

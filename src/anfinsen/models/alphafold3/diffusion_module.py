@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -34,9 +34,9 @@ class DiffusionModuleConfig:
     """
 
     sigma_data: float = 16.0
-    conditioning: DiffusionConditioningConfig = DiffusionConditioningConfig()
-    atoms: AtomAttentionConfig = AtomAttentionConfig()
-    transformer: DiffusionTransformerConfig = DiffusionTransformerConfig()
+    conditioning: DiffusionConditioningConfig = field(default_factory=DiffusionConditioningConfig)
+    atoms: AtomAttentionConfig = field(default_factory=AtomAttentionConfig)
+    transformer: DiffusionTransformerConfig = field(default_factory=DiffusionTransformerConfig)
     offset: bool = False
     bias_cache_bytes: int = 2**31
 

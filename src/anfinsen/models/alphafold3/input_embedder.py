@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ C_TOKEN_FEATURES = N_RESTYPES + N_RESTYPES + 1  # restype, profile, mean number 
 class InputEmbedderConfig:
     """The atom encoder of `InputEmbedder`: without trunk and noise, 384 wide."""
 
-    atoms: AtomAttentionConfig = AtomAttentionConfig(c_token=384)
+    atoms: AtomAttentionConfig = field(default_factory=lambda: AtomAttentionConfig(c_token=384))
 
     @property
     def c_s_inputs(self) -> int:

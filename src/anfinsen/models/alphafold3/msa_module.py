@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anfinsen.nn.dropout import SharedDropout
+from anfinsen.nn.memory import in_place
 from anfinsen.nn.outer_product_mean import Normalisation, OuterProductMean
 from anfinsen.nn.pair_weighted_averaging import PairWeightedAveraging
 from anfinsen.nn.pairformer import ROWWISE, PairBlock, PairformerConfig
@@ -76,7 +77,7 @@ class MsaBlock(nn.Module):
         if not self.use_msa_mask:
             msa_mask = torch.ones_like(msa_mask)
         columns = mask if self.use_msa_mask else torch.ones_like(mask)
-        if not (torch.is_grad_enabled() or self.training):
+        if in_place(pair) and not self.training:
             return self._updated(msa, pair, msa_mask, columns, mask)
         if self.msa_first:
             msa = self._update_msa(msa, pair, columns)

@@ -96,10 +96,11 @@ class RelativePositionEncoding(nn.Module):
         # A product with one-hot vectors is a choice of rows: the [N, N, 139] one-hots are never made.
         positions = relative_positions(batch, self.config)
         residues, tokens, chains = self.config.bins
-        rows = self.linear.weight.transpose(0, 1).split([residues, tokens, 1, chains])
+        rows = torch.split(self.linear.weight.transpose(0, 1), [residues, tokens, 1, chains])
         encoding = F.embedding(positions.residue, rows[0]) + F.embedding(positions.token, rows[1])
         encoding = encoding + F.embedding(positions.chain, rows[3])
-        return encoding + positions.same_entity[..., None] * rows[2]
+        encoding = encoding + positions.same_entity[..., None] * rows[2]
+        return encoding
 
 
 def _same(index: Int[Tensor, " n"]) -> Bool[Tensor, "n n"]:
@@ -111,11 +112,14 @@ def _difference(index: Int[Tensor, " n"]) -> Int[Tensor, "n n"]:
 
 
 def _cyclic(offset: Int[Tensor, "n n"], period: Int[Tensor, " n"]) -> Int[Tensor, "n n"]:
-    """Return offsets modulo the period, in [-period/2, period/2], where the period is not 0."""
-    # Ties (half way round) keep the sign that rounding half to even gives: i - j = period / 2 stays as it is.
-    safe = period.clamp(min=1)[:, None]
-    turns = torch.round(offset / safe).to(offset.dtype)
-    return torch.where(period[:, None] > 0, offset - safe * turns, offset)
+    """Return offsets the shorter way round where the period is not 0.
+
+    Half way round is always forwards, so that no place in the ring differs from another (Boltz's rounding makes it
+    forwards or backwards by where the numbering starts).
+    """
+    ring = period.clamp(min=1)[:, None]
+    backwards = (ring - 1) // 2
+    return torch.where(period[:, None] > 0, (offset + backwards) % ring - backwards, offset)
 
 
 def _classes(offset: Int[Tensor, "n n"], largest: int, comparable: Bool[Tensor, "n n"]) -> Int[Tensor, "n n"]:

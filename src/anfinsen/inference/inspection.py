@@ -1,0 +1,146 @@
+"""What a job is made of and what it will take, without running it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from anfinsen.common.device import choose_device
+from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
+from anfinsen.jobs import Job
+from anfinsen.models.alphafold3 import AlphaFold3Config, alphafold3_config
+from anfinsen.weights import load_model
+
+from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
+from .options import PredictOptions
+from .predict import complex_notes
+
+
+@dataclass(frozen=True)
+class ChainSummary:
+    """One chain; MSA rows include the query; ``components`` names what is not a standard residue."""
+
+    chain_id: str
+    kind: str
+    residues: int
+    tokens: int
+    atoms: int
+    msa_rows: int
+    paired_rows: int
+    templates: int
+    components: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What ``anfinsen inspect`` shows.
+
+    Attributes:
+        chains: in order. tokens, atoms, bonds: of the whole complex; inter_bonds: bonds between residues other than
+            those along polymers. msa_rows: of the merged alignment.
+        conformers: number of residues by the source of their reference conformer.
+        model: name. settings: samples, recycles, steps, seeds. estimate: memory, and time for all seeds.
+        available: free memory of the device, bytes. device: where it would run.
+        notes: what was inferred or chosen.
+    """
+
+    name: str
+    chains: tuple[ChainSummary, ...]
+    tokens: int
+    atoms: int
+    bonds: int
+    inter_bonds: int
+    msa_rows: int
+    conformers: dict[str, int]
+    model: str
+    settings: dict[str, int]
+    estimate: Estimate
+    available: int
+    device: str
+    notes: tuple[str, ...]
+
+
+def model_config(options: PredictOptions) -> tuple[str, AlphaFold3Config]:
+    """Return name and configuration of the chosen model; untrained ones are not built for that.
+
+    Raises:
+        ConfigError, WeightsError: there is no such model.
+    """
+    if options.weights is None and options.model.endswith(":random"):
+        return options.model, alphafold3_config(options.model.removesuffix(":random").removeprefix("alphafold3-"))
+    name = options.model if options.weights is None else str(options.weights.resolve())
+    model, info = load_model(name)
+    return info.name, model.config
+
+
+def inspect_job(job: Job, options: PredictOptions, notes: tuple[str, ...] = ()) -> Inspection:
+    """Return what ``job`` is made of and what it would take; ``notes`` of reading it are kept.
+
+    Raises:
+        AnfinsenError: the job, model or device cannot be used.
+    """
+    device = choose_device(options.device)
+    name, config = model_config(options)
+    seeds = options.seeds or job.seeds
+    prepared = prepare_job(job, seeds[0])
+    batch = featurise(prepared, FeatureConfig(), seeds[0])
+    structure, tokens = prepared.structure, prepared.tokens
+    size = Size.of(batch, config)
+    at_once = min(options.samples, options.samples_at_once or samples_at_once(size, config))
+    recycles = config.recycles if options.recycles is None else options.recycles
+    steps = config.steps if options.steps is None else options.steps
+    one = estimate(
+        size, config, samples=options.samples, at_once=at_once, recycles=recycles, steps=steps, device=device
+    )
+    return Inspection(
+        name=job.name,
+        chains=_chains(prepared),
+        tokens=len(tokens),
+        atoms=len(structure.atoms),
+        bonds=len(structure.bonds),
+        inter_bonds=int((structure.bonds.is_inter & ~_successive(prepared)).sum()),
+        msa_rows=batch.msa.shape[0],
+        conformers=dict(Counter(prepared.atoms.conformer_source)),
+        model=name,
+        settings={"seeds": len(seeds), "samples": options.samples, "recycles": recycles, "steps": steps},
+        estimate=Estimate(one.bytes, one.seconds * len(seeds)),
+        available=available_bytes(device),
+        device=device.type,
+        notes=(*notes, *complex_notes(prepared)),
+    )
+
+
+def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
+    structure, tokens = prepared.structure, prepared.tokens
+    atom_chain = structure.atom_chain
+    summaries = []
+    for index, chain in enumerate(structure.chains):
+        alignments = prepared.alignments[index]
+        mine = tokens.chain == index
+        special = Counter(str(structure.residues.name[r]) for r in np.unique(tokens.residue[mine & ~tokens.is_standard]))
+        summaries.append(
+            ChainSummary(
+                chain_id=chain.chain_id,
+                kind=str(chain.kind),
+                residues=int((structure.residues.chain == index).sum()),
+                tokens=int(mine.sum()),
+                atoms=int((atom_chain == index).sum()),
+                msa_rows=alignments.unpaired.depth if alignments.unpaired else 0,
+                paired_rows=alignments.paired.depth if alignments.paired else 0,
+                templates=len(alignments.templates),
+                components=", ".join(f"{code} x{n}" if n > 1 else code for code, n in special.items()),
+            )
+        )
+    return tuple(summaries)
+
+
+def _successive(prepared: Complex) -> Bool[np.ndarray, "B"]:
+    """Return which bonds join two successive residues of a polymer."""
+    structure = prepared.structure
+    residue = structure.atoms.residue[structure.bonds.atoms]
+    chain = structure.residues.chain[residue]
+    polymer = np.array([each.kind.is_polymer for each in structure.chains])[chain[:, 0]]
+    return (chain[:, 0] == chain[:, 1]) & (np.abs(residue[:, 0] - residue[:, 1]) == 1) & polymer

@@ -1,0 +1,212 @@
+"""How much memory and time a job will take, before it is run; and what to say when it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from anfinsen.common.errors import MemoryLimitError
+from anfinsen.models.alphafold3 import AlphaFold3Config
+from anfinsen.nn.batch import Batch
+
+FLOAT = 4  # bytes
+GIB = 2**30
+# Samples are drawn together while their own memory stays below this; the same on all machines, because the grouping
+# decides which random numbers each sample gets.
+GROUP_BYTES = 2 * GIB
+PROGRAM_BYTES = 500 * 2**20  # Python, torch and the chemistry before any model is loaded
+PAIR_COPIES = 6.0  # pair representations alive at once at the trunk's peak; measured, see `docs/outputs.md`
+LOGIT_COPIES = 3.5  # PAE and PDE logits with their probabilities, of one sample; measured
+# Arithmetic per second that the networks reach; measured on one core of a 2-core server, and assumed of accelerators.
+CORE_FLOPS, CUDA_FLOPS, MPS_FLOPS = 20e9, 2e13, 1e12
+
+
+@dataclass(frozen=True)
+class Size:
+    """What memory and time follow from: numbers of tokens, atoms, MSA rows used per recycle, and templates."""
+
+    tokens: int
+    atoms: int
+    msa_rows: int
+    templates: int = 0
+
+    @classmethod
+    def of(cls, batch: Batch, config: AlphaFold3Config) -> Size:
+        """Return the size of ``batch`` as a network with ``config`` sees it."""
+        rows = min(batch.msa.shape[0], config.msa_rows)
+        return cls(len(batch.restype), len(batch.atom_to_token), rows, len(batch.template_restype))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Peak memory in bytes, and seconds for one seed."""
+
+    bytes: int
+    seconds: float
+
+
+def estimate(
+    size: Size, config: AlphaFold3Config, *, samples: int, at_once: int, recycles: int, steps: int, device: torch.device
+) -> Estimate:
+    """Return the peak memory of a run and the time of one seed with ``samples`` structures.
+
+    The formula counts the tensors that grow with the job; its constants were fitted to measured runs (peak resident
+    size and CPU time), so take it as ±30 %.
+    """
+    trunk = (recycles + 1) * _trunk_flops(size, config)
+    confidence = samples * config.confidence_blocks * _pair_block_flops(size.tokens, config)
+    diffusion = samples * steps * _step_flops(size, config)
+    return Estimate(_peak_bytes(size, config, at_once), (trunk + confidence + diffusion) / _flops_per_second(device))
+
+
+def samples_at_once(size: Size, config: AlphaFold3Config) -> int:
+    """Return how many structures are sampled together; it depends on the job and the model only."""
+    return max(1, int(GROUP_BYTES // _sample_bytes(size, config)))
+
+
+def available_bytes(device: torch.device) -> int:
+    """Return the free memory of ``device``, within the limit of a container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such file outside of a container; "max" where there is no limit
+            continue
+    return max(0, free + psutil.Process().memory_info().rss)
+
+
+def check_memory(size: Size, config: AlphaFold3Config, at_once: int, device: torch.device) -> None:
+    """Refuse a run that cannot fit, before it starts.
+
+    Raises:
+        MemoryLimitError: the estimate exceeds the free memory; the message says what would fit.
+    """
+    free = available_bytes(device)
+    if _peak_bytes(size, config, at_once) > free:
+        raise MemoryLimitError(f"{_needs(size, config, at_once, free, device)} {_advice(size, config, at_once, free)}")
+
+
+@contextmanager
+def answer_out_of_memory(
+    size: Size, config: AlphaFold3Config, at_once: int, device: torch.device
+) -> Iterator[None]:
+    """Turn an allocation that fails inside into a `MemoryLimitError` that says what would fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        free = available_bytes(device)
+        raise MemoryLimitError(
+            f"The run ran out of memory. {_needs(size, config, at_once, free, device)} "
+            f"{_advice(size, config, at_once, min(free, _peak_bytes(size, config, at_once) - 1))}"
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in text for words in ("can't allocate memory", "not enough memory", "out of memory", "invalid buffer size")
+    )
+
+
+def _needs(size: Size, config: AlphaFold3Config, at_once: int, free: int, device: torch.device) -> str:
+    return (
+        f"This job of {size.tokens} tokens and {size.atoms} atoms needs about "
+        f"{_gib(_peak_bytes(size, config, at_once))} on {device.type}, where {_gib(free)} are free."
+    )
+
+
+def _advice(size: Size, config: AlphaFold3Config, at_once: int, free: int) -> str:
+    if at_once > 1 and _peak_bytes(size, config, 1) <= free:
+        fit = max(count for count in range(1, at_once) if _peak_bytes(size, config, count) <= free)
+        return f"Sampling {fit} at once would fit: use --at-once {fit}."
+    fit = _largest_tokens(size, config, free)
+    if fit < 1:
+        return "Use a smaller model or a machine with more memory."
+    return f"About {fit} tokens would fit: use a smaller complex, a smaller model, or a machine with more memory."
+
+
+def _largest_tokens(size: Size, config: AlphaFold3Config, free: int) -> int:
+    low, high = 0, size.tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        smaller = replace(size, tokens=middle, atoms=round(size.atoms * middle / size.tokens))
+        if _peak_bytes(smaller, config, 1) <= free:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB"
+
+
+def _peak_bytes(size: Size, config: AlphaFold3Config, at_once: int) -> int:
+    """Return program + weights + the largest of the three stages; the trunk's output stays through all of them."""
+    n = size.tokens
+    pair = FLOAT * n * n * config.c_z
+    msa = FLOAT * 3 * size.msa_rows * n * (config.c_m + 34)
+    trunk = PAIR_COPIES * pair + msa
+    biases = FLOAT * n * n * config.token_heads * config.token_blocks
+    diffusion = 2 * pair + min(biases, config.diffusion.bias_cache_bytes) + at_once * _sample_bytes(size, config)
+    confidence = PAIR_COPIES * pair + LOGIT_COPIES * FLOAT * n * n * 64
+    return int(PROGRAM_BYTES + FLOAT * _parameters(config) + max(trunk, diffusion, confidence))
+
+
+def _sample_bytes(size: Size, config: AlphaFold3Config) -> int:
+    """Return what one more structure adds while sampling: activations of tokens and atoms, and attention logits."""
+    tokens = size.tokens * (6 * config.c_token + config.token_heads * size.tokens)
+    atoms = size.atoms * (10 * config.c_atom + 4 * 128 * config.atom_heads)
+    return FLOAT * (tokens + atoms)
+
+
+def _parameters(config: AlphaFold3Config) -> int:
+    """Return about how many parameters the network has."""
+    z, s, t = config.c_z, config.c_s, config.c_token
+    pair = 2 * z * (5 * config.c_triangle + z) + 2 * 5 * z * config.heads_pair * config.c_pair_attention + 12 * z * z
+    block = pair + 5 * s * s + 12 * s * s
+    token_block = 5 * t * t + 9 * t * t + 4 * t * s
+    return (config.pairformer_blocks + config.confidence_blocks) * block + config.token_blocks * token_block
+
+
+def _pair_block_flops(n: int, config: AlphaFold3Config) -> float:
+    z, s, triangle = config.c_z, config.c_s, config.c_triangle
+    attention = config.heads_pair * config.c_pair_attention
+    per_pair = 2 * z * (5 * triangle + z) + 2 * 5 * z * attention + 12 * z * z + 2 * s
+    return 2.0 * (n**2 * per_pair + n**3 * (2 * triangle + 4 * attention) + n * 17 * s * s)
+
+
+def _trunk_flops(size: Size, config: AlphaFold3Config) -> float:
+    n, rows, m, z = size.tokens, size.msa_rows, config.c_m, config.c_z
+    pair = _pair_block_flops(n, config)
+    outer = n**2 * (rows * config.c_outer**2 + config.c_outer**2 * z)
+    heads = config.msa_heads * config.c_msa_head
+    msa = rows * n * (12 * m * m + 3 * m * heads) + n**2 * rows * heads
+    templates = size.templates * config.template.blocks * pair * (config.template.c / z) ** 2
+    return config.pairformer_blocks * pair + config.msa_blocks * (2.0 * (outer + msa) + pair) + templates
+
+
+def _step_flops(size: Size, config: AlphaFold3Config) -> float:
+    """Return the arithmetic of one diffusion step of one sample."""
+    n, t, a = size.tokens, config.c_token, config.c_atom
+    tokens = config.token_blocks * (n * (14 * t * t + 4 * t * config.c_s) + 2 * n * n * t)
+    atoms = 2 * config.atom_blocks * size.atoms * (22 * a * a + 2 * 128 * a)
+    return 2.0 * (tokens + atoms)
+
+
+def _flops_per_second(device: torch.device) -> float:
+    if device.type == "cuda":
+        return CUDA_FLOPS
+    return MPS_FLOPS if device.type == "mps" else CORE_FLOPS * torch.get_num_threads()

@@ -1,0 +1,97 @@
+"""`Prediction`: everything one job gave, ready to be written or looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from anfinsen.chemistry import ComponentLibrary, Structure, Tokens
+from anfinsen.jobs import Job
+from anfinsen.weights import WeightsInfo
+
+from .confidence import Confidence
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The numbers a prediction was made with; the same job, weights and settings give the same structures.
+
+    Attributes:
+        samples: per seed. recycles: of the trunk. steps: of the diffusion. samples_at_once: sampled together.
+        device: kind of device: "cpu", "cuda" or "mps".
+    """
+
+    samples: int
+    recycles: int
+    steps: int
+    samples_at_once: int
+    device: str
+
+
+@dataclass(frozen=True)
+class SeedPrediction:
+    """What one seed gave: S samples of A atoms, N tokens.
+
+    Attributes:
+        seed: of all randomness.
+        coordinates: Å. confidences: one per sample.
+        contact_probs: probability that two tokens are within 8 Å; the same for all samples of a seed.
+    """
+
+    seed: int
+    coordinates: Float[np.ndarray, "S A 3"]
+    confidences: tuple[Confidence, ...]
+    contact_probs: Float[np.ndarray, "N N"]
+
+
+@dataclass(frozen=True)
+class RankedSample:
+    """One structure's place: ``index`` is the position in `Prediction.seeds`."""
+
+    index: int
+    seed: int
+    sample: int
+    ranking_score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The structures of one job.
+
+    Attributes:
+        job: what was asked, with the seeds that were run.
+        structure: molecules without coordinates. library: their components. tokens: AlphaFold 3's view of them.
+        seeds: results by seed.
+        weights: where the model came from. settings: how it was run. versions: of the software, by name.
+        notes: what was inferred, chosen or could not be done as usual, one sentence each.
+    """
+
+    job: Job
+    structure: Structure
+    library: ComponentLibrary
+    tokens: Tokens
+    seeds: tuple[SeedPrediction, ...]
+    weights: WeightsInfo
+    settings: RunSettings
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ranking(self) -> tuple[RankedSample, ...]:
+        """All structures, the best first; equal scores in the order they were made."""
+        samples = [
+            RankedSample(index, result.seed, sample, confidence.ranking_score)
+            for index, result in enumerate(self.seeds)
+            for sample, confidence in enumerate(result.confidences)
+        ]
+        return tuple(sorted(samples, key=lambda each: -each.ranking_score))
+
+    def coordinates(self, ranked: RankedSample) -> Float[np.ndarray, "A 3"]:
+        """Return the coordinates of one structure, Å."""
+        return self.seeds[ranked.index].coordinates[ranked.sample]
+
+    def confidence(self, ranked: RankedSample) -> Confidence:
+        """Return the confidences of one structure."""
+        return self.seeds[ranked.index].confidences[ranked.sample]

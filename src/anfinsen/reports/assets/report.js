@@ -1,0 +1,219 @@
+"use strict";
+// Runs inside report.html: unpacks data and libraries that stand in the page, draws the chosen structure and its plots.
+(() => {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const element = (id) => document.getElementById(id);
+  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const number = (name) => parseInt(variable(name).slice(1), 16);
+
+  async function unpacked(id) {
+    const holder = element(id);
+    const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
+    holder.remove();
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  function addScript(text) {
+    const script = document.createElement("script");
+    script.textContent = text;
+    document.head.append(script);
+  }
+
+  function fail(place, message) {
+    const note = document.createElement("p");
+    note.className = "warning";
+    note.textContent = message;
+    element(place).replaceChildren(note);
+  }
+
+  let report, current = 0, viewer = null, loading = Promise.resolve();
+
+  // ---- plots ----
+
+  function layout(extra) {
+    const base = {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: variable("--text"), size: 12 },
+      margin: { l: 52, r: 12, t: 24, b: 44 }, hoverlabel: { font: { size: 12 } }, showlegend: false,
+    };
+    return { ...base, ...extra };
+  }
+
+  const axis = (title, extra) => ({
+    title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ...extra,
+  });
+  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+
+  function middle(text, at, horizontal) {
+    const place = horizontal ? { x: at, y: 1, yref: "paper", yanchor: "bottom" } : { x: at, y: 1, yref: "paper" };
+    return { ...place, text, showarrow: false, font: { size: 12, color: variable("--soft") } };
+  }
+
+  function chainLabels(spans) {
+    // Labels of very short chains would lie on each other.
+    const total = spans[spans.length - 1].end;
+    return spans.filter((span) => span.end - span.start > total / 40).map((span) =>
+      middle(span.id, (span.start + span.end) / 2 + 0.5, true));
+  }
+
+  function drawPlddt() {
+    const sample = report.samples[current], spans = report.residueSpans;
+    const bands = [[90, 100, "--very-high"], [70, 90, "--confident"], [50, 70, "--low"], [0, 50, "--very-low"]];
+    const shapes = bands.map(([y0, y1, colour]) => ({
+      type: "rect", xref: "paper", x0: 0, x1: 1, y0, y1, fillcolor: variable(colour), opacity: 0.16, line: { width: 0 }, layer: "below",
+    }));
+    spans.slice(1).forEach((span) => shapes.push({
+      type: "line", x0: span.start + 0.5, x1: span.start + 0.5, yref: "paper", y0: 0, y1: 1,
+      line: { color: variable("--soft"), width: 1, dash: "dash" },
+    }));
+    // A gap between chains, so that no line joins them.
+    const x = [], y = [], text = [];
+    spans.forEach((span) => {
+      for (let index = span.start; index < span.end; index += 1) {
+        x.push(index + 1); y.push(sample.plddt[index]); text.push(report.residues[index]);
+      }
+      x.push(null); y.push(null); text.push("");
+    });
+    const lone = spans.some((span) => span.end - span.start === 1);
+    const trace = {
+      x, y, text, mode: lone ? "lines+markers" : "lines", marker: { size: 4 }, line: { color: variable("--accent"), width: 1.6 },
+      hovertemplate: "%{text}<br>pLDDT %{y:.1f}<extra></extra>",
+    };
+    Plotly.react("plddt-plot", [trace], layout({
+      shapes, annotations: chainLabels(spans),
+      xaxis: axis("residue", { showgrid: false, range: [0.5, report.residues.length + 0.5] }), yaxis: axis("pLDDT", { range: [0, 100] }),
+    }), config);
+  }
+
+  function drawPae() {
+    const sample = report.samples[current], size = report.pae.size, step = report.pae.step;
+    const bytes = Uint8Array.from(atob(sample.pae), (letter) => letter.charCodeAt(0));
+    const z = [];
+    for (let row = 0; row < size; row += 1) {
+      z.push(Array.from(bytes.subarray(row * size, (row + 1) * size), (value) => value / report.pae.scale));
+    }
+    const places = Array.from({ length: size }, (_, index) => index * step + (step + 1) / 2);
+    const names = places.map((place) => report.tokens[Math.min(Math.floor(place) - 1, report.tokens.length - 1)]);
+    const hover = z.map((row, i) => row.map((value, j) => `${names[i]} → ${names[j]}<br>${value.toFixed(1)} Å`));
+    const shapes = [];
+    const line = { color: dark.matches ? "#e6eaf0" : "#1b2330", width: 1 };
+    report.tokenSpans.slice(1).forEach((span) => {
+      const at = span.start + 0.5;
+      shapes.push({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line });
+      shapes.push({ type: "line", y0: at, y1: at, xref: "paper", x0: 0, x1: 1, line });
+    });
+    const trace = {
+      type: "heatmap", x: places, y: places, z, text: hover, hoverinfo: "text", zmin: 0, zmax: 31.75, zsmooth: false,
+      colorscale: [[0, "#00441b"], [0.25, "#238b45"], [0.5, "#74c476"], [0.75, "#c7e9c0"], [1, "#f7fcf5"]],
+      colorbar: { title: { text: "Å", side: "top" }, thickness: 12, outlinewidth: 0, len: 0.9 },
+    };
+    const range = [0.5, report.tokens.length + 0.5];
+    Plotly.react("pae-plot", [trace], layout({
+      shapes, annotations: chainLabels(report.tokenSpans),
+      xaxis: axis("token whose place is judged", { range, constrain: "domain", showgrid: false }),
+      yaxis: axis("token laid over", { range: [range[1], range[0]], scaleanchor: "x", constrain: "domain", showgrid: false }),
+    }), config);
+  }
+
+  // ---- structure ----
+
+  const LADDER = () => {
+    const [a, b, c, d] = ["--very-low", "--low", "--confident", "--very-high"].map(number);
+    return [[a, 0], [a, 0.4999], [b, 0.5], [b, 0.6999], [c, 0.7], [c, 0.8999], [d, 0.9], [d, 1]];
+  };
+
+  function colouring() {
+    if (element("colour").value === "chain") return { color: "chain-id" };
+    return { color: "uncertainty", colorParams: { domain: [0, 100], list: { kind: "interpolate", colors: LADDER() } } };
+  }
+
+  async function makeViewer() {
+    const style = document.createElement("style");
+    style.textContent = await unpacked("data-viewer-style");
+    document.head.append(style);
+    addScript(await unpacked("data-viewer"));
+    const place = element("viewer");
+    place.replaceChildren();
+    viewer = await molstar.Viewer.create(place, {
+      layoutIsExpanded: false, layoutShowControls: false, layoutShowRemoteState: false, layoutShowSequence: false,
+      layoutShowLog: false, layoutShowLeftPanel: false, viewportShowExpand: false, viewportShowSelectionMode: false,
+      viewportShowAnimation: false, viewportShowSettings: false, viewportShowControls: false, viewportShowTrajectoryControls: false,
+      volumeStreamingDisabled: true, pdbProvider: "rcsb", emdbProvider: "rcsb",
+    });
+    setBackground();
+  }
+
+  function setBackground() {
+    if (!viewer || !viewer.plugin.canvas3d) return;
+    const renderer = { ...viewer.plugin.canvas3d.props.renderer, backgroundColor: number("--card") };
+    viewer.plugin.canvas3d.setProps({ renderer });
+  }
+
+  async function drawStructure(keepView) {
+    const plugin = viewer.plugin, builders = plugin.builders.structure;
+    const camera = keepView ? plugin.canvas3d.camera.getSnapshot() : null;
+    await plugin.clear();
+    const data = await plugin.builders.data.rawData({ data: report.samples[current].model });
+    const model = await builders.createModel(await builders.parseTrajectory(data, "mmcif"));
+    const structure = await builders.createStructure(model);
+    const shapes = [["polymer", "cartoon"], ["ligand", "ball-and-stick"], ["branched", "ball-and-stick"],
+      ["non-standard", "ball-and-stick"], ["ion", "spacefill"]];
+    for (const [part, type] of shapes) {
+      const component = await builders.tryCreateComponentStatic(structure, part);
+      if (component) await builders.representation.addRepresentation(component, { type, ...colouring() });
+    }
+    setBackground();
+    if (camera) plugin.canvas3d.requestCameraReset({ snapshot: camera, durationMs: 0 });
+    else plugin.managers.camera.reset(undefined, 0);
+  }
+
+  function showStructure(keepView) {
+    // One after the other: a second choice may come while the first is being drawn.
+    loading = loading.then(() => viewer && drawStructure(keepView)).catch((error) => {
+      fail("viewer", `The structure cannot be shown here (${error.message || error}): open its mmCIF file in a molecular viewer.`);
+    });
+  }
+
+  // ---- the page ----
+
+  function choose(index) {
+    current = index;
+    document.querySelectorAll("tbody[data-sample]").forEach((body) => { body.hidden = Number(body.dataset.sample) !== index; });
+    const link = element("download"), sample = report.samples[index];
+    URL.revokeObjectURL(link.href);
+    link.href = URL.createObjectURL(new Blob([sample.model], { type: "chemical/x-mmcif" }));
+    link.download = `${sample.file}_model.cif`;
+    drawPlddt();
+    drawPae();
+    showStructure(true);
+  }
+
+  async function start() {
+    report = JSON.parse(await unpacked("data-report"));
+    addScript(await unpacked("data-plotly"));
+    document.querySelectorAll("input[name=sample]").forEach((input) => {
+      input.addEventListener("change", () => choose(Number(input.value)));
+    });
+    element("colour").addEventListener("change", () => showStructure(true));
+    element("reset").addEventListener("click", () => viewer && viewer.plugin.managers.camera.reset());
+    element("spin").addEventListener("click", (event) => {
+      const on = event.target.getAttribute("aria-pressed") !== "true";
+      event.target.setAttribute("aria-pressed", String(on));
+      const animate = on ? { name: "spin", params: { speed: 0.5, axis: [0, 1, 0] } } : { name: "off", params: {} };
+      if (viewer) viewer.plugin.canvas3d.setProps({ trackball: { ...viewer.plugin.canvas3d.props.trackball, animate } });
+    });
+    dark.addEventListener("change", () => { drawPlddt(); drawPae(); setBackground(); });
+    const chosen = document.querySelector("input[name=sample]:checked");
+    choose(chosen ? Number(chosen.value) : 0);
+    try {
+      await makeViewer();
+    } catch (error) {
+      fail("viewer", `The structure view needs WebGL, which this browser does not give (${error.message || error}).`);
+      viewer = null;
+      return;
+    }
+    showStructure(false);
+  }
+
+  start().catch((error) => fail("viewer", `This report needs a newer browser (${error.message || error}).`));
+})();

@@ -1,0 +1,197 @@
+"""One self-contained page per job: structures, plots and tables; it opens offline."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from ..common.errors import MissingExtraError
+from ..inference import Confidence, Prediction, RankedSample
+from .report_data import report_data, sample_label
+
+MAX_STRUCTURES = 25  # in one page; all of them are in the results folder
+MAX_INTERFACES = 100  # rows of the interface table
+
+
+def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        prediction: what is shown.
+        models: mmCIF text of each structure, by `sample_label`.
+
+    Raises:
+        MissingExtraError: plotly or the structure viewer is not installed.
+    """
+    ranking = prediction.ranking[:MAX_STRUCTURES]
+    name = prediction.job.name
+    parts = {
+        "TITLE": html.escape(f"{name} · Anfinsen"),
+        "NAME": html.escape(name),
+        "LEAD": html.escape(_lead(prediction)),
+        "STYLE": _asset("report.css"),
+        "RANKING": _ranking(prediction, ranking),
+        "CHAINS": _chains(prediction, ranking),
+        "INTERFACES": _interfaces(prediction, ranking),
+        "SETTINGS": _definitions(_settings(prediction)),
+        "NOTES": _notes(prediction, len(ranking)),
+        "VERSION": html.escape(prediction.versions["anfinsen"]),
+        "DATA": _packed(json.dumps(report_data(prediction, ranking, models), allow_nan=False)),
+        "PLOTLY": _packed(_library("plotly", "package_data/plotly.min.js")),
+        "VIEWER": _packed(_library("molstar_cli", "static/molstar/molstar.js")),
+        "VIEWER_STYLE": _packed(_library("molstar_cli", "static/molstar/molstar.css")),
+        "SCRIPT": _asset("report.js"),
+    }
+    pieces = _asset("report.html").split("@@")
+    # Every second piece is a name; splitting (not replacing) keeps names in the user's texts from being filled in.
+    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+
+
+def _asset(name: str) -> str:
+    return resources.files("anfinsen.reports").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _library(package: str, path: str) -> str:
+    try:
+        return Path(str(resources.files(package) / path)).read_text(encoding="utf-8")
+    except (ModuleNotFoundError, OSError) as error:
+        raise MissingExtraError(
+            f"The report needs {package.replace('_', '-')}: pip install 'anfinsen[report]'."
+        ) from error
+
+
+def _packed(text: str) -> str:
+    # No time stamp, so that equal predictions give equal files.
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def _lead(prediction: Prediction) -> str:
+    settings, structure = prediction.settings, prediction.structure
+    return (
+        f"{_count(len(structure.chains), 'chain')}, {_count(len(prediction.tokens), 'token')}, "
+        f"{_count(len(structure.atoms), 'atom')} · {prediction.weights.name} · "
+        f"{_count(len(prediction.seeds), 'seed')} × {_count(settings.samples, 'sample')}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _ranking(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
+    rows = []
+    for index, ranked in enumerate(ranking):
+        scores = prediction.confidence(ranked)
+        checked = " checked" if index == 0 else ""
+        choice = (
+            f'<label><input type="radio" name="sample" value="{index}"{checked}>'
+            f"seed {ranked.seed}, sample {ranked.sample}</label>"
+        )
+        cells = [
+            f"{ranked.ranking_score:.3f}",
+            f"{scores.ptm:.3f}",
+            _or_dash(scores.iptm),
+            f"{scores.atom_plddt.mean():.1f}",
+            f"{scores.fraction_disordered:.0%}",
+            "yes" if scores.has_clash else "no",
+        ]
+        rows.append([choice, *cells])
+    head = ("structure", "ranking score", "pTM", "ipTM", "mean pLDDT", "disordered", "clash")
+    return _table(head, [rows])
+
+
+def _chains(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
+    structure, tokens = prediction.structure, prediction.tokens
+    atom_chain = structure.atom_chain
+    bodies = []
+    for ranked in ranking:
+        scores = prediction.confidence(ranked)
+        rows = []
+        for index, chain in enumerate(structure.chains):
+            rows.append(
+                [
+                    html.escape(chain.chain_id),
+                    html.escape(str(chain.kind)),
+                    str(int((structure.residues.chain == index).sum())),
+                    str(int((tokens.chain == index).sum())),
+                    f"{scores.atom_plddt[atom_chain == index].mean():.1f}",
+                    f"{scores.chain_ptm[index]:.3f}",
+                    "–" if scores.chain_iptm is None else f"{scores.chain_iptm[index]:.3f}",
+                ]
+            )
+        bodies.append(rows)
+    head = ("chain", "kind", "residues", "tokens", "mean pLDDT", "pTM", "mean ipTM")
+    return _table(head, bodies, text_columns=2)
+
+
+def _interfaces(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
+    chains = prediction.structure.chains
+    if len(chains) < 2:
+        return '<p class="hint">A single chain has none.</p>'
+    pairs = [(i, j) for i in range(len(chains)) for j in range(i)]
+    bodies = []
+    for ranked in ranking:
+        scores = prediction.confidence(ranked)
+        best = sorted(pairs, key=lambda pair: -scores.chain_pair_iptm[pair])[:MAX_INTERFACES]
+        bodies.append([_interface(chains[j].chain_id, chains[i].chain_id, i, j, scores) for i, j in best])
+    table = _table(("chains", "ipTM", "least PAE (Å)"), bodies)
+    if len(pairs) > MAX_INTERFACES:
+        table += f'<p class="hint">The {MAX_INTERFACES} interfaces with the highest ipTM of {len(pairs)}.</p>'
+    return table
+
+
+def _interface(first: str, second: str, i: int, j: int, scores: Confidence) -> list[str]:
+    pae = min(scores.chain_pair_pae_min[i, j], scores.chain_pair_pae_min[j, i])
+    return [html.escape(f"{first} – {second}"), f"{scores.chain_pair_iptm[i, j]:.3f}", f"{pae:.1f}"]
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _settings(prediction: Prediction) -> dict[str, str]:
+    settings, weights = prediction.settings, prediction.weights
+    return {
+        "Model": weights.name,
+        "Weights (SHA-256)": weights.sha256 or "untrained: random numbers",
+        "Seeds": ", ".join(map(str, prediction.job.seeds)),
+        "Samples per seed": str(settings.samples),
+        "Recycles": str(settings.recycles),
+        "Diffusion steps": str(settings.steps),
+        "Device": settings.device,
+        "Software": ", ".join(f"{name} {version}" for name, version in prediction.versions.items()),
+    }
+
+
+def _notes(prediction: Prediction, shown: int) -> str:
+    notes = list(prediction.notes)
+    if shown < len(prediction.ranking):
+        notes.append(
+            f"This page shows the best {shown} of {len(prediction.ranking)} structures; all are in the results folder."
+        )
+    if not notes:
+        return "<p>None.</p>"
+    return "<ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>"
+
+
+def _definitions(entries: Mapping[str, str]) -> str:
+    return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in entries.items()) + "</dl>"
+
+
+def _table(head: Sequence[str], bodies: Sequence[Sequence[Sequence[str]]], text_columns: int = 1) -> str:
+    """Return a table of cells that are HTML already; with several bodies only the first is shown."""
+    parts = ["<table><thead>", _row("th", head, text_columns), "</thead>"]
+    for index, rows in enumerate(bodies):
+        mark = f' data-sample="{index}"{" hidden" if index else ""}' if len(bodies) > 1 else ""
+        parts += [f"<tbody{mark}>", *(_row("td", row, text_columns) for row in rows), "</tbody>"]
+    return "".join(parts) + "</table>"
+
+
+def _row(tag: str, cells: Sequence[str], text_columns: int) -> str:
+    kinds = [' class="text"'] * text_columns + [""] * (len(cells) - text_columns)
+    return "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
