@@ -41,7 +41,8 @@ def gemmi_conformers(path):
                 continue
             letters = {atom.altloc for atom in atoms if atom.has_altloc()} or {"\0"}
             options = found.setdefault(residue_key(chain.name, residue.seqid.num, residue.seqid.icode), [])
-            for letter in letters:
+            # A blank may be the letter of the first alternative.
+            for letter in letters | {"\0"}:
                 options.append(sorted({a.name for a in atoms if not a.has_altloc() or a.altloc == letter}))
     return structure, found
 

@@ -1,9 +1,11 @@
-"""Small structure files, written by hand, for the reading tests."""
+"""Small structure files, written by hand, and what the reading tests ask of a structure."""
 
 import io
 
 import gemmi
 from biotite.structure.io.pdbx import BinaryCIFBlock, BinaryCIFCategory, BinaryCIFColumn, BinaryCIFFile, CIFFile
+
+from anfinsen.chemistry import BondOrder, structure_from_bytes
 
 # Ideal-ish backbone of a residue about its own origin (Å); residues are laid out 3.8 Å apart so that C-N is bonded.
 BACKBONE = {"N": (0.0, 0.0, 0.0), "CA": (1.0, 1.0, 0.0), "C": (2.4, 0.6, 0.0), "O": (2.6, -0.6, 0.3)}
@@ -89,3 +91,30 @@ TINY_PDB = pdb(
     SEQRES,
     "CRYST1   50.000   50.000   50.000  90.00  90.00  90.00 P 1           1",
 )
+
+
+def read(content, **options):
+    return structure_from_bytes(content, "test", **options)[0]
+
+
+def names(structure, residue, resolved=None):
+    rows = structure.atoms.residue == residue
+    if resolved is not None:
+        rows &= structure.atoms.resolved == resolved
+    return structure.atoms.name[rows].tolist()
+
+
+def inter_bonds(structure):
+    """{(residue, atom, residue, atom): order} of bonds across residues."""
+    found = {}
+    for (a, b), order, inter in zip(
+        structure.bonds.atoms.tolist(), structure.bonds.order.tolist(), structure.bonds.is_inter.tolist(), strict=True
+    ):
+        if inter:
+            ends = [(int(structure.atoms.residue[k]), str(structure.atoms.name[k])) for k in (a, b)]
+            found[(*ends[0], *ends[1])] = BondOrder(order)
+    return found
+
+
+def noted(structure, *words):
+    return any(all(word in note for word in words) for note in structure.notes)

@@ -192,7 +192,7 @@ def test_counts_agree_with_gemmi(shared, file):
     model = theirs[0]
     assert complex_.structure.atoms.resolved.sum() == model.count_atom_sites()
     resolved = torch.from_numpy(complex_.structure.atoms.resolved)
-    standard = [r for chain in model for r in chain.get_polymer() if r.name in RESTYPE_INDEX]
+    standard = [r for chain in model for r in chain if r.name in RESTYPE_INDEX]
     assert (resolved[batch.center_atom] & batch.is_standard).sum() == len(standard)
     # Elements of resolved atoms, as counted by an independent program.
     elements = np.bincount([atom.element.atomic_number for chain in model for r in chain for atom in r], minlength=128)

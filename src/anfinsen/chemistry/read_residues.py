@@ -40,9 +40,9 @@ def choose_conformer(atoms: list[gemmi.Atom]) -> tuple[list[gemmi.Atom], list[st
         return atoms, []
     plain = {atom.name for atom in atoms if not atom.has_altloc()}
     # Some files leave the first alternative without a letter.
-    shared = {atom.name for atom in atoms if atom.has_altloc() and atom.name in plain}
+    shared = {atom.name for atom in atoms if atom.has_altloc()}
     members = {letter: [atom for atom in atoms if atom.altloc == letter] for letter in letters}
-    if shared:
+    if shared <= plain:
         members["\0"] = [atom for atom in atoms if not atom.has_altloc() and atom.name in shared]
     best: str = min(members, key=lambda letter: (-round(mean_occupancy(members[letter]), 4), letter))
     if best == "\0":

@@ -30,7 +30,7 @@ def from_mapping(kind: type[ConfigT], values: Mapping[str, Any], where: str = ""
         ConfigError: an unknown key, or a value of the wrong type; the message names the key's full path.
     """
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in values:
         if key not in known:
             raise ConfigError(f"Unknown setting {_join(where, str(key))!r}: expected one of {', '.join(sorted(known))}.")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ from .workers import Workers, joined_workers
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
 
 
+@runtime_checkable
 class Curves(Protocol):
     """Where numbers over steps go (TensorBoard's writer, or a list in tests)."""
 

@@ -42,18 +42,15 @@
   const axis = (title, extra) => ({
     title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ...extra,
   });
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-
-  function middle(text, at, horizontal) {
-    const place = horizontal ? { x: at, y: 1, yref: "paper", yanchor: "bottom" } : { x: at, y: 1, yref: "paper" };
-    return { ...place, text, showarrow: false, font: { size: 12, color: variable("--soft") } };
-  }
+  const config = { responsive: true, displayModeBar: false };
 
   function chainLabels(spans) {
     // Labels of very short chains would lie on each other.
     const total = spans[spans.length - 1].end;
-    return spans.filter((span) => span.end - span.start > total / 40).map((span) =>
-      middle(span.id, (span.start + span.end) / 2 + 0.5, true));
+    return spans.filter((span) => span.end - span.start > total / 40).map((span) => ({
+      x: (span.start + span.end) / 2 + 0.5, y: 1, yref: "paper", yanchor: "bottom", text: span.id, showarrow: false,
+      font: { size: 12, color: variable("--soft") },
+    }));
   }
 
   function drawPlddt() {
@@ -95,19 +92,18 @@
     const places = Array.from({ length: size }, (_, index) => index * step + (step + 1) / 2);
     const names = places.map((place) => report.tokens[Math.min(Math.floor(place) - 1, report.tokens.length - 1)]);
     const hover = z.map((row, i) => row.map((value, j) => `${names[i]} → ${names[j]}<br>${value.toFixed(1)} Å`));
-    const shapes = [];
+    const shapes = [], range = [0.5, report.tokens.length + 0.5];
     const line = { color: dark.matches ? "#e6eaf0" : "#1b2330", width: 1 };
     report.tokenSpans.slice(1).forEach((span) => {
       const at = span.start + 0.5;
-      shapes.push({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line });
-      shapes.push({ type: "line", y0: at, y1: at, xref: "paper", x0: 0, x1: 1, line });
+      shapes.push({ type: "line", x0: at, x1: at, y0: range[0], y1: range[1], line });
+      shapes.push({ type: "line", y0: at, y1: at, x0: range[0], x1: range[1], line });
     });
     const trace = {
       type: "heatmap", x: places, y: places, z, text: hover, hoverinfo: "text", zmin: 0, zmax: 31.75, zsmooth: false,
       colorscale: [[0, "#00441b"], [0.25, "#238b45"], [0.5, "#74c476"], [0.75, "#c7e9c0"], [1, "#f7fcf5"]],
       colorbar: { title: { text: "Å", side: "top" }, thickness: 12, outlinewidth: 0, len: 0.9 },
     };
-    const range = [0.5, report.tokens.length + 0.5];
     Plotly.react("pae-plot", [trace], layout({
       shapes, annotations: chainLabels(report.tokenSpans),
       xaxis: axis("token whose place is judged", { range, constrain: "domain", showgrid: false }),
@@ -196,6 +192,7 @@
     });
     element("colour").addEventListener("change", () => showStructure(true));
     element("reset").addEventListener("click", () => viewer && viewer.plugin.managers.camera.reset());
+    element("image").addEventListener("click", () => viewer && viewer.plugin.helpers.viewportScreenshot.download());
     element("spin").addEventListener("click", (event) => {
       const on = event.target.getAttribute("aria-pressed") !== "true";
       event.target.setAttribute("aria-pressed", String(on));
