@@ -1,1 +1,5 @@
-"""Room: cli."""
+"""The command line: thin, it joins the rooms and holds no logic of its own."""
+
+from .main import main
+
+__all__ = ["main"]

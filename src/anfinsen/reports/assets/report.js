@@ -44,11 +44,11 @@
   });
   const config = { responsive: true, displayModeBar: false };
 
-  function chainLabels(spans) {
+  function chainLabels(spans, top) {
     // Labels of very short chains would lie on each other.
     const total = spans[spans.length - 1].end;
     return spans.filter((span) => span.end - span.start > total / 40).map((span) => ({
-      x: (span.start + span.end) / 2 + 0.5, y: 1, yref: "paper", yanchor: "bottom", text: span.id, showarrow: false,
+      x: (span.start + span.end) / 2 + 0.5, y: top, yanchor: "bottom", text: span.id, showarrow: false,
       font: { size: 12, color: variable("--soft") },
     }));
   }
@@ -77,7 +77,7 @@
       hovertemplate: "%{text}<br>pLDDT %{y:.1f}<extra></extra>",
     };
     Plotly.react("plddt-plot", [trace], layout({
-      shapes, annotations: chainLabels(spans),
+      shapes, annotations: chainLabels(spans, 100),
       xaxis: axis("residue", { showgrid: false, range: [0.5, report.residues.length + 0.5] }), yaxis: axis("pLDDT", { range: [0, 100] }),
     }), config);
   }
@@ -105,7 +105,7 @@
       colorbar: { title: { text: "Å", side: "top" }, thickness: 12, outlinewidth: 0, len: 0.9 },
     };
     Plotly.react("pae-plot", [trace], layout({
-      shapes, annotations: chainLabels(report.tokenSpans),
+      shapes, annotations: chainLabels(report.tokenSpans, 0.5),
       xaxis: axis("token whose place is judged", { range, constrain: "domain", showgrid: false }),
       yaxis: axis("token laid over", { range: [range[1], range[0]], scaleanchor: "x", constrain: "domain", showgrid: false }),
     }), config);

@@ -1,0 +1,5 @@
+"""``python -m anfinsen`` is ``anfinsen``."""
+
+from anfinsen.cli import main
+
+main()

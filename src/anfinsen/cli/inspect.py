@@ -1,0 +1,83 @@
+"""`anfinsen inspect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
+
+if TYPE_CHECKING:
+    from anfinsen.inference import Inspection
+
+MINUTE, HOUR = 60, 3600
+
+
+def inspect(
+    jobs: Jobs,
+    model: Model = None,
+    weights: Weights = None,
+    seeds: Seeds = None,
+    samples: Samples = 5,
+    recycles: Recycles = None,
+    steps: Steps = None,
+    device: Device = "auto",
+    at_once: AtOnce = None,
+) -> int:
+    """Show what jobs are made of, and the memory and time they will take, without running them."""
+    from anfinsen.common.errors import AnfinsenError
+    from anfinsen.inference import inspect_job, job_files, read_requests
+
+    options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
+    requests, unreadable = read_requests(job_files(jobs))
+    failures = [(outcome.name, outcome.message) for outcome in unreadable]
+    for request in requests:
+        try:
+            _show(inspect_job(request.job, options, request.notes))
+        except AnfinsenError as error:
+            failures.append((request.job.name, str(error)))
+    if len(requests) + len(unreadable) == 1 and failures:
+        typer.echo(f"anfinsen: {failures[0][1]}", err=True)
+    else:
+        for name, message in failures:
+            typer.echo(f"anfinsen: {name}: {message}", err=True)
+    return 2 if failures else 0
+
+
+def _show(found: Inspection) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=escape(found.name), title_justify="left", show_edge=False)
+    for name in ("chain", "kind"):
+        table.add_column(name)
+    for name in ("residues", "tokens", "atoms", "MSA rows", "paired rows", "templates"):
+        table.add_column(name, justify="right")
+    table.add_column("other components", overflow="fold")
+    for chain in found.chains:
+        numbers = (chain.residues, chain.tokens, chain.atoms, chain.msa_rows, chain.paired_rows, chain.templates)
+        table.add_row(escape(chain.chain_id), chain.kind, *map(str, numbers), escape(chain.components))
+    console.print(table)
+    conformers = ", ".join(f"{source} {count}" for source, count in found.conformers.items())
+    settings = ", ".join(f"{value} {name}" for name, value in found.settings.items())
+    for line in (
+        f"Tokens {found.tokens:,}, atoms {found.atoms:,}, bonds {found.bonds:,} "
+        f"({found.inter_bonds:,} between residues that do not follow each other), MSA rows {found.msa_rows:,}",
+        f"Reference conformers: {conformers}",
+        f"With {found.model} on {found.device} ({settings}): about {found.estimate.bytes / 2**30:.1f} GiB of memory at "
+        f"the peak ({found.available / 2**30:.1f} GiB free), about {_duration(found.estimate.seconds)}",
+        *(f"Note: {note}" for note in found.notes),
+    ):
+        console.print(line, markup=False)
+    console.print()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    return f"{seconds / HOUR:.1f} h"

@@ -1,0 +1,102 @@
+"""`anfinsen`: commands, and how errors leave the program.
+
+Exit codes: 0 all done; 1 a bug in this program; 2 something the user can mend; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import click
+import typer
+
+from anfinsen import __version__
+from anfinsen.common.errors import AnfinsenError
+
+from .inspect import inspect
+from .predict import predict
+from .train import train_app
+
+app = typer.Typer(
+    name="anfinsen",
+    help="From a sequence to its structure: AlphaFold 3 for proteins, nucleic acids, ligands and ions.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(predict)
+app.command()(inspect)
+app.add_typer(train_app, name="train")
+
+DEBUG = "--debug"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anfinsen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of every error (allowed anywhere).")] = False,
+) -> None:
+    """Options of every command; both are dealt with before this is called."""
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors."""
+    import json
+
+    # The schema needs nothing heavy, but its room does: import late, so that --help stays quick.
+    from anfinsen.jobs import job_schema
+
+    typer.echo(json.dumps(job_schema(), indent=2))
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line with ``arguments`` and return the exit code; every error becomes one sentence."""
+    debug = DEBUG in arguments
+    arguments = [argument for argument in arguments if argument != DEBUG]
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _sentence(error.format_message() or "Wrong usage.", debug)
+    except AnfinsenError as error:
+        return _sentence(str(error), debug)
+    except (KeyboardInterrupt, click.Abort):
+        return _sentence("Interrupted: finished jobs are whole, nothing of the running one is kept.", False, 130)
+    except BrokenPipeError:
+        # The reader has gone (as in `anfinsen schema | head`); keep Python from trying to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        kind = type(error).__name__
+        return _sentence(
+            f"This is a bug in anfinsen {__version__} ({kind}: {error}): please report it with the job file; "
+            f"{DEBUG} shows where it happened.",
+            debug,
+            1,
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _sentence(message: str, debug: bool, code: int = 2) -> int:
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"anfinsen: {message}", err=True)
+    return code
