@@ -1,8 +1,8 @@
 """How good the bundled model is on proteins it never saw, against untrained weights and against an ideal helix.
 
-Run: python benchmarks/accuracy.py DATA [--model alphafold3-mini] [--limit 150] [--longest 256] [--samples 1] [--steps 50]
-DATA is a folder with chains/test.parquet and msas/test*.parquet. Prints a Markdown table; the figures of docs/results.md
-are made by this script. Nothing is tuned on the split that is named here.
+Run: python benchmarks/accuracy.py DATA [--model alphafold3-mini] [--longest 256] [--samples 1] [--steps 50]
+DATA is a folder with chains/test.parquet and msas/test*.parquet. Prints a Markdown table; the figures of
+docs/results.md are made by this script. Nothing is tuned on the split that is named here.
 """
 
 from __future__ import annotations
@@ -130,7 +130,10 @@ def report(rows: list[dict[str, object]]) -> str:
         np.concatenate([np.array(row["plddt"]) for row in rows]),
         np.concatenate([np.array(row["per_residue"]) for row in rows]),
     )
-    lines += ["", f"Spearman correlation of pLDDT with true lDDT-Cα: {chains:.2f} over chains, {residues:.2f} over residues."]
+    lines += [
+        "",
+        f"Spearman correlation of pLDDT with true lDDT-Cα: {chains:.2f} over chains, {residues:.2f} over residues.",
+    ]
     return "\n".join(lines)
 
 

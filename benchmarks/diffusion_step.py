@@ -152,7 +152,9 @@ def make_boltz(case: dict[str, int]) -> Call:
     f = features(n)
     token_transformer = {"token_transformer_depth": 24, "token_transformer_heads": 16}
     conditioning = randomised(
-        DiffusionConditioning(token_s=C_S, token_z=C_Z, atom_s=128, atom_z=16, atom_feature_dim=388, **token_transformer)
+        DiffusionConditioning(
+            token_s=C_S, token_z=C_Z, atom_s=128, atom_z=16, atom_feature_dim=388, **token_transformer
+        )
     )
     module = randomised(DiffusionModule(token_s=C_S, atom_s=128, **token_transformer))
     feats = {

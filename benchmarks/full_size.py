@@ -1,8 +1,8 @@
 """Whether the published size gets through a large complex on this machine: seconds and peak memory of every stage.
 
 Run: python benchmarks/full_size.py [--tokens 512] [--recycles 0] [--steps 2] [--samples 1]
-Weights are random: memory and time do not depend on their values. The cost of a recycle and of a step is linear, so the time
-of a real run follows from the figures printed.
+Weights are random: memory and time do not depend on their values. The cost of a recycle and of a step is linear, so
+the time of a real run follows from the figures printed.
 """
 
 from __future__ import annotations

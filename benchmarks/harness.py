@@ -109,7 +109,7 @@ def compare(script: Path, ours: Makers, peers: Makers, cases: list[dict[str, int
     parser.add_argument("--peer-python", action="append", default=[], metavar="PATH", help="interpreter with peers")
     parser.add_argument("--rounds", type=int, default=3, help="timed calls per implementation")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", default="", help="comma-separated names of implementations")
+    parser.add_argument("--only", default="", help="names of implementations, separated by semicolons")
     parser.add_argument("--tokens", default="", help="comma-separated numbers of tokens")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
@@ -117,7 +117,7 @@ def compare(script: Path, ours: Makers, peers: Makers, cases: list[dict[str, int
     if options.worker:
         serve((ours | peers)[options.worker], options.case, options.threads)
         return
-    wanted = set(options.only.split(",")) if options.only else set(ours) | set(peers)
+    wanted = set(options.only.split(";")) if options.only else set(ours) | set(peers)
     pythons = [(sys.executable, name) for name in ours if name in wanted]
     pythons += [(path, name) for path in options.peer_python for name in peers if name in wanted]
     chosen = [int(n) for n in options.tokens.split(",") if n]

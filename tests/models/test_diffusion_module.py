@@ -17,6 +17,7 @@ from anfinsen.models.alphafold3.relative_position import (
     relative_positions,
 )
 from anfinsen.nn.diffusion_transformer import DiffusionTransformerConfig
+from anfinsen.nn.memory import chunk_budget
 from random_batch import pad_batch, random_batch
 
 C_INPUTS = 24 + 65
@@ -116,6 +117,14 @@ def test_samples_share_the_cache_but_not_each_other(variant):
     torch.testing.assert_close(mixed[::2], together[::2])
     assert (mixed[1] - together[1]).abs().max() > 1e-3
     torch.testing.assert_close(denoise(module, batch, values, sigma), together)  # the path with gradients
+
+
+def test_rows_in_chunks_are_the_whole():
+    batch = random_batch(9)
+    module, values = randomised(DiffusionModule(config())), inputs(batch)
+    whole = module.conditioning.pair.of_batch(batch, values["pair"])
+    with torch.no_grad(), chunk_budget(1):
+        torch.testing.assert_close(module.conditioning.pair.of_batch(batch, values["pair"]), whole)
 
 
 def test_biases_that_do_not_fit_are_made_in_every_step():

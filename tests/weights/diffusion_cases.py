@@ -215,7 +215,7 @@ def encoded_positions(m, x) -> Tensor:
         return squeezed(x["rel"])
     if "relp" in x:
         return x["relp"] @ m.relative_position.linear.weight.T
-    return m.positions(batch_of(x), x["z_trunk"].dtype)
+    return m.features(relative_positions(batch_of(x), m.config.relative_position), x["z_trunk"].dtype)
 
 
 def conditioning(g: Golden) -> Case:
@@ -272,14 +272,14 @@ def diffusion_module(g: Golden) -> Case:
         pair = m.conditioning.pair(pair, encoded_positions(m.conditioning.pair, x))
         cache = m.cache(batch, s_inputs, single, pair)
         if g.peer == "boltz":
-            return raw_network(m, x, batch, cache)
+            return raw_network(m, x, batch, cache, single, pair)
         return {"out": m(squeezed(x["x_noisy"]), squeezed(x["t"]), batch, cache)}
 
     extra = {"version": int(g.name[-1])} if g.peer == "boltz" else {}
     return DiffusionModule(config), rules_for(g).diffusion_module(2, 2, **extra), run
 
 
-def raw_network(m, x, batch, cache) -> dict[str, Tensor]:
+def raw_network(m, x, batch, cache, single, pair) -> dict[str, Tensor]:
     seen = []
     handle = m.norm_token.register_forward_hook(lambda module, arguments, result: seen.append(result.clone()))
     update = m.network(x["r_noisy"], x["times"], batch, cache)
@@ -292,7 +292,7 @@ def raw_network(m, x, batch, cache) -> dict[str, Tensor]:
     return {
         "r_update": update,
         "token_a": seen[0],
-        "c": cache.atom_single,
+        "c": m.encoder.conditioning(batch, cache.windows, single, pair).single,
         "q": cache.atom_base,
         **{name: bias.flatten(0, 1).movedim(0, -1) for name, bias in heads_last.items()},
     }

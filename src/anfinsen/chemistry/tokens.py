@@ -70,7 +70,8 @@ class Atoms:
         ref_element: atomic number. ref_charge: formal charge.
         ref_atom_name_chars: four characters as ord(c) - 32, 0 to 63.
         ref_space_uid: one number per residue instance; only positions with the same number are comparable.
-        conformer_source: per residue, where its reference conformer came from ("rdkit", "ccd-ideal", "ccd-model", "single-atom").
+        conformer_source: per residue, where its reference conformer came from ("rdkit", "ccd-ideal", "ccd-model",
+            "single-atom").
     """
 
     token: Int[np.ndarray, "A"]

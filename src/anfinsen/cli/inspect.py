@@ -46,23 +46,26 @@ def inspect(
 
 
 def _show(found: Inspection) -> None:
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=escape(found.name), title_justify="left", show_edge=False)
+    table = Table(
+        title=escape(found.name), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in ("chain", "kind"):
-        table.add_column(name)
-    for name in ("residues", "tokens", "atoms", "MSA rows", "paired rows", "templates"):
-        table.add_column(name, justify="right")
-    table.add_column("other components", overflow="fold")
+        table.add_column(name, no_wrap=True)
+    for name in ("residues", "tokens", "atoms", "MSA rows", "paired", "templates"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("others", overflow="fold")
     for chain in found.chains:
         numbers = (chain.residues, chain.tokens, chain.atoms, chain.msa_rows, chain.paired_rows, chain.templates)
         table.add_row(escape(chain.chain_id), chain.kind, *map(str, numbers), escape(chain.components))
     console.print(table)
     conformers = ", ".join(f"{source} {count}" for source, count in found.conformers.items())
-    settings = ", ".join(f"{value} {name}" for name, value in found.settings.items())
+    settings = ", ".join(f"{name} {value}" for name, value in found.settings.items())
     for line in (
         f"Tokens {found.tokens:,}, atoms {found.atoms:,}, bonds {found.bonds:,} "
         f"({found.inter_bonds:,} between residues that do not follow each other), MSA rows {found.msa_rows:,}",

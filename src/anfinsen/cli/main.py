@@ -10,7 +10,6 @@ import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 
 from anfinsen import __version__
@@ -33,6 +32,8 @@ app.command()(inspect)
 app.add_typer(train_app, name="train")
 
 DEBUG = "--debug"
+# click's ClickException, which some versions of typer keep a copy of; every usage error derives from it.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def _version(wanted: bool) -> None:
@@ -74,11 +75,12 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-    except click.ClickException as error:
-        return _sentence(error.format_message() or "Wrong usage.", debug)
+    except _UsageError as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        return _sentence(f"{message.rstrip('.')}. `anfinsen --help` and `anfinsen COMMAND --help` tell more.", debug)
     except AnfinsenError as error:
         return _sentence(str(error), debug)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _sentence("Interrupted: finished jobs are whole, nothing of the running one is kept.", False, 130)
     except BrokenPipeError:
         # The reader has gone (as in `anfinsen schema | head`); keep Python from trying to flush at exit.

@@ -20,9 +20,9 @@ def train_alphafold3(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/, or with structure files.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints, weights and curves; a run there goes on.")] = Path(
-        "training-output"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Checkpoints, weights and curves; a run there goes on.")
+    ] = Path("training-output"),
     preset: Annotated[str, typer.Option(help="Size of the network: mini, small or full.")] = "mini",
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",

@@ -8,19 +8,14 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-
 from .errors import ConfigError
-
 
 ConfigT = TypeVar("ConfigT")
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
     """Return ``config`` as nested plain mappings (JSON- and YAML-ready)."""
-    return {
-        field.name: _plain(getattr(config, field.name))
-        for field in dataclasses.fields(config)
-    }
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def from_mapping(kind: type[ConfigT], values: Mapping[str, Any], where: str = "") -> ConfigT:
@@ -33,7 +28,8 @@ def from_mapping(kind: type[ConfigT], values: Mapping[str, Any], where: str = ""
     known = {field.name for field in dataclasses.fields(typing.cast(Any, kind))}
     for key in values:
         if key not in known:
-            raise ConfigError(f"Unknown setting {_join(where, str(key))!r}: expected one of {', '.join(sorted(known))}.")
+            name = _join(where, str(key))
+            raise ConfigError(f"Unknown setting {name!r}: expected one of {', '.join(sorted(known))}.")
     arguments = {key: _convert(hints[key], value, _join(where, key)) for key, value in values.items()}
     try:
         return kind(**arguments)

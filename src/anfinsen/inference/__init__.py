@@ -1,10 +1,10 @@
 """Job → Prediction: running the model, confidences, ranking, batches of jobs, and what a run will take."""
 
-from .confidence import Confidence, confidence, contact_probabilities, ranking_score
+from .confidence import Confidence, contact_probabilities, ranking_score
 from .inspection import ChainSummary, Inspection, inspect_job
 from .memory import Estimate, Size, estimate
 from .options import DEFAULT_MODEL, PredictOptions
-from .predict import Predictor, predict
+from .predictor import Predictor, predict
 from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
 from .record import fingerprint, recorded_fingerprint, run_record, settings_file
 from .runner import JobRequest, Outcome, job_files, prepare_output, read_requests, run_jobs
@@ -24,7 +24,6 @@ __all__ = [
     "RunSettings",
     "SeedPrediction",
     "Size",
-    "confidence",
     "contact_probabilities",
     "estimate",
     "fingerprint",

@@ -34,7 +34,9 @@ def expected_errors(logits: Float[Tensor, "N M bins"]) -> Float[Tensor, "N M"]:
     """Return the expected PAE or PDE in Å: probabilities times the middles of the bins."""
     rows = _rows_at_once(logits)
     centres = _bin_middles(logits)
-    return torch.cat([part.float().softmax(-1) @ centres for part in logits.split(rows)])
+    return torch.cat(
+        [logits[start : start + rows].float().softmax(-1) @ centres for start in range(0, len(logits), rows)]
+    )
 
 
 def alignment_scores(

@@ -62,7 +62,8 @@ def _relative_accessibility(
     area = biotite_structure.sasa(array, probe_radius=PROBE, point_number=_POINTS, vdw_radii=radii)
     total = np.bincount(atoms.residue[protein], weights=area, minlength=len(structure.residues))
     largest = np.array([MAX_ACCESSIBILITY.get(str(name), np.nan) for name in structure.residues.name])
-    return np.minimum(total / largest, 1.0)
+    relative: Float[np.ndarray, "R"] = np.minimum(total / largest, 1.0)
+    return relative
 
 
 def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -71,4 +72,5 @@ def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
     low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+    means: Float[np.ndarray, "n"] = (sums[high] - sums[low]) / (high - low)
+    return means

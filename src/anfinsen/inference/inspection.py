@@ -16,7 +16,7 @@ from anfinsen.weights import load_model
 
 from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
 from .options import PredictOptions
-from .predict import complex_notes
+from .predictor import complex_notes
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
     for index, chain in enumerate(structure.chains):
         alignments = prepared.alignments[index]
         mine = tokens.chain == index
-        special = Counter(str(structure.residues.name[r]) for r in np.unique(tokens.residue[mine & ~tokens.is_standard]))
+        special = Counter(
+            str(structure.residues.name[r]) for r in np.unique(tokens.residue[mine & ~tokens.is_standard])
+        )
         summaries.append(
             ChainSummary(
                 chain_id=chain.chain_id,
@@ -143,4 +145,6 @@ def _successive(prepared: Complex) -> Bool[np.ndarray, "B"]:
     residue = structure.atoms.residue[structure.bonds.atoms]
     chain = structure.residues.chain[residue]
     polymer = np.array([each.kind.is_polymer for each in structure.chains])[chain[:, 0]]
-    return (chain[:, 0] == chain[:, 1]) & (np.abs(residue[:, 0] - residue[:, 1]) == 1) & polymer
+    near = np.abs(residue[:, 0] - residue[:, 1]) == 1
+    successive: Bool[np.ndarray, "B"] = (chain[:, 0] == chain[:, 1]) & near & polymer
+    return successive

@@ -82,7 +82,8 @@ def available_bytes(device: torch.device) -> int:
             free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
         except (OSError, ValueError):  # no such file outside of a container; "max" where there is no limit
             continue
-    return max(0, free + psutil.Process().memory_info().rss)
+    # What this process holds already is part of the estimate too.
+    return max(0, free + int(psutil.Process().memory_info().rss))
 
 
 def check_memory(size: Size, config: AlphaFold3Config, at_once: int, device: torch.device) -> None:
@@ -97,9 +98,7 @@ def check_memory(size: Size, config: AlphaFold3Config, at_once: int, device: tor
 
 
 @contextmanager
-def answer_out_of_memory(
-    size: Size, config: AlphaFold3Config, at_once: int, device: torch.device
-) -> Iterator[None]:
+def answer_out_of_memory(size: Size, config: AlphaFold3Config, at_once: int, device: torch.device) -> Iterator[None]:
     """Turn an allocation that fails inside into a `MemoryLimitError` that says what would fit."""
     try:
         yield
@@ -116,7 +115,8 @@ def answer_out_of_memory(
 def _is_out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in text for words in ("can't allocate memory", "not enough memory", "out of memory", "invalid buffer size")
+        words in text
+        for words in ("can't allocate memory", "not enough memory", "out of memory", "invalid buffer size")
     )
 
 

@@ -90,7 +90,8 @@ class Prediction:
 
     def coordinates(self, ranked: RankedSample) -> Float[np.ndarray, "A 3"]:
         """Return the coordinates of one structure, Å."""
-        return self.seeds[ranked.index].coordinates[ranked.sample]
+        coordinates: Float[np.ndarray, "A 3"] = self.seeds[ranked.index].coordinates[ranked.sample]
+        return coordinates
 
     def confidence(self, ranked: RankedSample) -> Confidence:
         """Return the confidences of one structure."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from anfinsen.jobs import Job, job_json
+from anfinsen.weights import WeightsInfo
 
-from .predict import Predictor
+from .predictor import Predictor
 from .prediction import Prediction, RunSettings
 
 FORMAT = "anfinsen-run-1"
@@ -59,12 +60,14 @@ def recorded_fingerprint(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _model(weights: Any) -> str:
+def _model(weights: WeightsInfo) -> str:
     # Random weights have no file; their name says which they are.
     return weights.sha256 or weights.name
 
 
 def _fingerprint(job: Job, settings: RunSettings, at_once: int | None, model: str) -> str:
     decisive = {**asdict(settings), "samples_at_once": at_once, "model": model, "format": FORMAT}
+    # Devices differ in the last bits only: a batch may go on elsewhere.
+    del decisive["device"]
     text = json.dumps(decisive, sort_keys=True) + job_json(job)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,7 @@ from anfinsen.common.errors import AnfinsenError, JobError, OutputError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.jobs import Job, load_jobs_with_notes
 
-from .predict import Predictor
+from .predictor import Predictor
 from .prediction import Prediction
 from .record import fingerprint, recorded_fingerprint
 
@@ -85,7 +85,9 @@ def job_files(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 def read_requests(files: Sequence[Path]) -> tuple[tuple[JobRequest, ...], tuple[Outcome, ...]]:
     """Return the jobs of ``files``, each with a folder name of its own, and the files that cannot be read."""
-    requests, failed, taken = [], [], set()
+    requests: list[JobRequest] = []
+    failed: list[Outcome] = []
+    taken: set[str] = set()
     for file in files:
         try:
             loaded = load_jobs_with_notes(file)
@@ -173,7 +175,8 @@ def _is_done(target: Path, run: str, overwrite: bool) -> bool:
     found = recorded_fingerprint(target)
     if found is None and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(
-            f"{target} exists and was not made by anfinsen: move it, rename the job, or choose another folder with --out."
+            f"{target} exists and was not made by anfinsen: move it, rename the job, or choose another "
+            "folder with --out."
         )
     if found == run and not overwrite:
         return True

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-
 # Not typing.Self: beartype's import hook decorates methods one by one and refuses it.
 _Moved = TypeVar("_Moved", bound="_OnDevice")
 
@@ -89,7 +88,7 @@ class Labels(_OnDevice):
     """What training compares with, for the same atoms as a `Batch`.
 
     Attributes:
-        coordinates: Å, true positions; for unresolved atoms a plausible place near their residue (used as noise input only).
+        coordinates: Å, true positions; for unresolved atoms a plausible place near their residue, where noise starts.
         resolved: atoms whose true position is known.
         bonds: index pairs of atoms bonded across tokens where one side is a ligand or modified residue (bond loss).
         weight: scale of the whole example (1 unless a data set says so).

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from .adaptive_layer_norm import AdaptiveLayerNorm, Modulation, OutputGate, lecun_
 from .linear import linear
 
+TransitionModulation = tuple[Modulation, Tensor]
+"""Modulation of the norm, and output gate."""
+
 
 @dataclass(frozen=True)
 class ConditionedTransitionConfig:
@@ -50,12 +53,12 @@ class ConditionedTransition(nn.Module):
         """Return the update of ``a``; the sample axes of ``s`` must broadcast to those of ``a``."""
         return self.update(a, self.modulation(s))
 
-    def modulation(self, s: Float[Tensor, "*samples n c_s"]) -> tuple[Modulation, Tensor]:
+    def modulation(self, s: Float[Tensor, "*samples n c_s"]) -> TransitionModulation:
         """Return all that depends on ``s``: modulation of the norm, and output gate."""
         return self.norm.modulation(s), self.gate(s)
 
     def update(
-        self, a: Float[Tensor, "*samples n c_a"], modulation: tuple[Modulation, Tensor]
+        self, a: Float[Tensor, "*samples n c_a"], modulation: TransitionModulation
     ) -> Float[Tensor, "*samples n c_a"]:
         """Return the update of ``a`` under a modulation made beforehand."""
         of_norm, gate = modulation

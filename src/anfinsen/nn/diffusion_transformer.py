@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -11,8 +11,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, PairBias, mask_keys, stacked_pair_bias
-from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig
+from .attention_pair_bias import (
+    AttentionModulation,
+    AttentionPairBias,
+    AttentionPairBiasConfig,
+    PairBias,
+    mask_keys,
+    stacked_pair_bias,
+)
+from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig, TransitionModulation
 from .windows import Windows
 
 
@@ -38,6 +45,14 @@ class DiffusionTransformerConfig:
     factor: int = 2
     projections: Literal[2, 3] = 2
     checkpoint_blocks: bool = False
+
+
+@dataclass(frozen=True)
+class BlockModulation:
+    """All that a block takes from its conditioning vector."""
+
+    attention: AttentionModulation
+    transition: TransitionModulation
 
 
 class DiffusionTransformerBlock(nn.Module):
@@ -66,21 +81,26 @@ class DiffusionTransformerBlock(nn.Module):
             )
         )
 
+    def modulation(self, s: Float[Tensor, "*samples n c_s"]) -> BlockModulation:
+        """Return all that depends on ``s``."""
+        return BlockModulation(self.attention.modulation(s), self.transition.modulation(s))
+
     def forward(
         self,
         a: Float[Tensor, "*samples n c_a"],
-        s: Float[Tensor, "*s_samples n c_s"],
+        s: Float[Tensor, "*s_samples n c_s"] | BlockModulation,
         bias: Float[Tensor, "heads *windows q k"],
         windows: Windows | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return ``a`` after the block."""
-        attention, transition = self.attention.modulation(s), self.transition.modulation(s)
+        """Return ``a`` after the block; ``s`` is the conditioning vector or what `modulation` made of it."""
+        modulation = s if isinstance(s, BlockModulation) else self.modulation(s)
 
         def step(a: Tensor) -> Tensor:
-            a = a + self.attention.update(a, bias, attention, windows)
-            return a + self.transition.update(a, transition)
+            a = a + self.attention.update(a, bias, modulation.attention, windows)
+            return a + self.transition.update(a, modulation.transition)
 
-        if torch.is_grad_enabled() or a.device.type != "cpu" or a.ndim == s.ndim:
+        own_conditions = a.ndim == modulation.attention.gate.ndim
+        if torch.is_grad_enabled() or a.device.type != "cpu" or own_conditions:
             return step(a)
         # Samples under one conditioning: one at a time stays in the processor's cache.
         return torch.stack([step(sample) for sample in a])
@@ -105,6 +125,10 @@ class DiffusionTransformer(nn.Module):
         """Return the attention biases of all blocks, with the mask in them."""
         return mask_keys(stacked_pair_bias(self._normal(pair), self._sources), key_mask)
 
+    def modulations(self, s: Float[Tensor, "*samples n c_s"]) -> tuple[BlockModulation, ...]:
+        """Return all that the blocks take from ``s``, for conditioning that stays the same over many calls."""
+        return tuple(cast(DiffusionTransformerBlock, block).modulation(s) for block in self.blocks)
+
     def each_pair_bias(
         self, pair: Float[Tensor, "*windows q k c_z"], key_mask: Bool[Tensor, "*windows k"]
     ) -> Iterator[Tensor]:
@@ -116,16 +140,21 @@ class DiffusionTransformer(nn.Module):
     def forward(
         self,
         a: Float[Tensor, "*samples n c_a"],
-        s: Float[Tensor, "*s_samples n c_s"],
+        s: Float[Tensor, "*s_samples n c_s"] | Sequence[BlockModulation],
         biases: Iterable[Tensor],
         windows: Windows | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return ``a`` after all blocks; ``biases`` are those of `pair_biases`, [heads, *windows, q, k] each."""
-        for block, bias in zip(self.blocks, biases, strict=True):
+        """Return ``a`` after all blocks.
+
+        ``s`` is the conditioning vector or what `modulations` made of it; ``biases`` are those of `pair_biases`,
+        [heads, *windows, q, k] each.
+        """
+        conditions = [s] * len(self.blocks) if isinstance(s, Tensor) else s
+        for block, bias, condition in zip(self.blocks, biases, conditions, strict=True):
             if self.config.checkpoint_blocks and torch.is_grad_enabled():
-                a = checkpoint(block, a, s, bias, windows, use_reentrant=False)
+                a = checkpoint(block, a, condition, bias, windows, use_reentrant=False)
             else:
-                a = block(a, s, bias, windows)
+                a = block(a, condition, bias, windows)
         return a
 
     def _normal(self, pair: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ def summary_json(confidence: Confidence) -> str:
 
 def _rounded(values: Float[np.ndarray, "*shape"], decimals: int = DECIMALS) -> list[Any]:
     # In double precision, so that 0.1 is written as 0.1.
-    return values.astype(np.float64).round(decimals).tolist()
+    rounded: list[Any] = values.astype(np.float64).round(decimals).tolist()
+    return rounded
 
 
 def _dump(content: dict[str, Any]) -> str:

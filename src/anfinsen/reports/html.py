@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..common.errors import MissingExtraError
 from ..inference import Confidence, Prediction, RankedSample
-from .report_data import report_data, sample_label
+from .report_data import report_data
 
 MAX_STRUCTURES = 25  # in one page; all of them are in the results folder
 MAX_INTERFACES = 100  # rows of the interface table

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from ..inference import Prediction
@@ -26,9 +28,10 @@ def ranking_table(prediction: Prediction, limit: int = 10) -> Table:
     """Return the best ``limit`` structures as a table for the screen."""
     total = len(prediction.ranking)
     shown = f"best {limit} of {total}" if total > limit else f"{total} structures"
-    table = Table(title=f"{prediction.job.name}: {shown}", title_justify="left", show_edge=False)
-    for name in ("seed", "sample", "ranking score", "pTM", "ipTM", "mean pLDDT", "disordered", "clash"):
-        table.add_column(name, justify="right")
+    title = escape(f"{prediction.job.name}: {shown}")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("seed", "sample", "ranking", "pTM", "ipTM", "mean pLDDT", "disordered", "clash"):
+        table.add_column(name, justify="right", no_wrap=True)
     for ranked in prediction.ranking[:limit]:
         scores = prediction.confidence(ranked)
         table.add_row(

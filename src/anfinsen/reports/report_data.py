@@ -21,9 +21,7 @@ def sample_label(ranked: RankedSample) -> str:
     return f"seed-{ranked.seed}_sample-{ranked.sample}"
 
 
-def report_data(
-    prediction: Prediction, ranking: Sequence[RankedSample], models: Mapping[str, str]
-) -> dict[str, Any]:
+def report_data(prediction: Prediction, ranking: Sequence[RankedSample], models: Mapping[str, str]) -> dict[str, Any]:
     """Return the JSON that `assets/report.js` reads.
 
     Args:

@@ -61,7 +61,7 @@ class TrainingData:
 
 
 def validation_examples(folder: Path, seed: int) -> list[tuple[Batch, Labels]]:
-    """Return fixed crops of validation chains, the same for every run with this seed; none where there are no chains."""
+    """Return fixed crops of validation chains, the same for every run with this seed; none without such chains."""
     if not (folder / "chains" / "validation.parquet").is_file():
         return []
     crop = CropConfig(VALIDATION_CROP, contiguous=0.5, spatial=0.5, spatial_interface=0.0)

@@ -21,7 +21,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the average towards the module's present values; early on it moves faster, so that it forgets the start."""
+        """Move the average towards the module's present values; early on faster, so that it forgets the start."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, value in module.state_dict().items():

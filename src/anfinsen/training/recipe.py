@@ -108,12 +108,12 @@ SMALL = Recipe(
     examples_per_step=32,
     learning_rate=1.0e-3,
 )
-# For two CPU cores and an hour or two. The distogram teaches the trunk sooner than the diffusion loss does, so it weighs
-# more than published; confidence comes last, alone, because roll-outs would double the cost of every step.
+# For two CPU cores and an hour or two. The distogram teaches the trunk sooner than the diffusion loss does, so it
+# weighs more than published; confidence comes last, alone, because roll-outs would double the cost of every step.
 MINI = Recipe(
     stages=(
         Stage(
-            steps=2000,
+            steps=1500,
             crop=64,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5),
@@ -121,7 +121,7 @@ MINI = Recipe(
             msa_rows=32,
         ),
         Stage(
-            steps=400,
+            steps=200,
             crop=112,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5, bond=1.0),
@@ -129,7 +129,7 @@ MINI = Recipe(
             msa_rows=64,
         ),
         Stage(
-            steps=200,
+            steps=150,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),

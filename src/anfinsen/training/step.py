@@ -68,7 +68,7 @@ def example_loss(
     loss = training_loss(stage.losses, diffusion, distogram, confidence, labels.weight)
     if not torch.isfinite(loss.total):
         raise NonFiniteError(
-            "The training loss is not finite: lower the learning rate, or go on from the last checkpoint with --bf16 off."
+            "The training loss is not finite: lower the learning rate, or go on from the last checkpoint in float32."
         )
     return loss
 

@@ -1,6 +1,6 @@
 """Several processes training one model: each takes its share of a step's examples and gradients are summed.
 
-Started by ``torchrun --nproc-per-node N -m anfinsen train …``; without it there is one worker and nothing here does anything.
+Started by ``torchrun --nproc-per-node N -m anfinsen train …``; without it there is one worker, alone.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[A
 def _random_model(name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
     family, _, preset = name.removesuffix(":random").partition("-")
     if family != "alphafold3" or preset not in PRESETS:
-        raise ConfigError(f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {', '.join(PRESETS)}.")
+        presets = ", ".join(PRESETS)
+        raise ConfigError(f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {presets}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AlphaFold3(alphafold3_config(preset))
@@ -109,7 +110,8 @@ def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3
         ) from error
     if metadata.get("format") != FORMAT:
         raise WeightsError(
-            f"{path} was not written by anfinsen (its format is {metadata.get('format', 'not named')!r}, expected {FORMAT!r})."
+            f"{path} was not written by anfinsen: its format is {metadata.get('format', 'not named')!r}, "
+            f"expected {FORMAT!r}."
         )
     model = _build(path, metadata)
     expected = model.state_dict()
@@ -117,8 +119,8 @@ def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3
     if missing or unknown:
         example = sorted(missing or unknown)[0]
         raise WeightsError(
-            f"{path} does not match its own configuration: {len(missing)} tensors are missing and {len(unknown)} unknown, "
-            f"{example!r} for one."
+            f"{path} does not match its own configuration: {len(missing)} tensors are missing and "
+            f"{len(unknown)} unknown, {example!r} for one."
         )
     for key, value in tensors.items():
         if value.shape != expected[key].shape:

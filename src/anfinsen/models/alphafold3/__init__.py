@@ -1,4 +1,4 @@
-"""AlphaFold 3: `model.py` holds the whole, `trunk.py` and `diffusion_module.py` its two halves, `presets.py` the sizes."""
+"""AlphaFold 3: `model.py` holds the whole, `trunk.py` and `diffusion_module.py` its halves, `presets.py` the sizes."""
 
 from .config import AlphaFold3Config, Variants
 from .heads import ConfidenceLogits, TrunkOutput

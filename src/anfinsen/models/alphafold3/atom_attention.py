@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from anfinsen.nn.adaptive_layer_norm import lecun_
 from anfinsen.nn.batch import Batch
-from anfinsen.nn.diffusion_transformer import DiffusionTransformer, DiffusionTransformerConfig
+from anfinsen.nn.diffusion_transformer import BlockModulation, DiffusionTransformer, DiffusionTransformerConfig
 from anfinsen.nn.linear import linear
 from anfinsen.nn.windows import WindowEdges, Windows, make_windows
 
@@ -139,13 +140,16 @@ class AtomAttentionEncoder(nn.Module):
     def forward(
         self,
         queries: Float[Tensor, "*samples a c_atom"],
-        single: Float[Tensor, "a c_atom"],
+        conditions: Float[Tensor, "a c_atom"] | Sequence[BlockModulation],
         biases: Float[Tensor, "blocks heads w q k"],
         windows: Windows,
         atom_token: AtomToken,
     ) -> tuple[Float[Tensor, "*samples n c_token"], Float[Tensor, "*samples a c_atom"]]:
-        """Return token activations and, for the decoder, atom activations (Algorithm 5, lines 15-17)."""
-        queries = self.transformer(queries, single, biases, windows)
+        """Return token activations and, for the decoder, atom activations (Algorithm 5, lines 15-17).
+
+        ``conditions`` are the atoms' conditioning (the paper's c) or the transformer's modulations made of it.
+        """
+        queries = self.transformer(queries, conditions, biases, windows)
 
         def tokens(x: Tensor) -> Tensor:
             return atom_token.mean(linear(x, self.to_token.weight, activation="relu"))
@@ -171,13 +175,13 @@ class AtomAttentionDecoder(nn.Module):
         self,
         tokens: Float[Tensor, "*samples n c_token"],
         atoms: Float[Tensor, "*samples a c_atom"],
-        single: Float[Tensor, "a c_atom"],
+        conditions: Float[Tensor, "a c_atom"] | Sequence[BlockModulation],
         biases: Float[Tensor, "blocks heads w q k"],
         windows: Windows,
         atom_token: AtomToken,
     ) -> Float[Tensor, "*samples a 3"]:
         """Return the displacement of each atom, in the network's units."""
         atoms = atoms + atom_token.spread(self.from_token(tokens))
-        atoms = self.transformer(atoms, single, biases, windows)
+        atoms = self.transformer(atoms, conditions, biases, windows)
         displacement: Tensor = self.to_position(self.norm(atoms))
         return displacement

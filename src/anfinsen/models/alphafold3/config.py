@@ -75,7 +75,7 @@ class AlphaFold3Config:
     heads_pair: int = 4
     c_pair_attention: int = 32
     c_triangle: int = 128
-    template: TemplateEmbedderConfig = TemplateEmbedderConfig()
+    template: TemplateEmbedderConfig = field(default_factory=TemplateEmbedderConfig)
     confidence_blocks: int = 4
     token_blocks: int = 24
     token_heads: int = 16

@@ -13,10 +13,12 @@ from anfinsen.nn import Transition
 from anfinsen.nn.adaptive_layer_norm import lecun_
 from anfinsen.nn.batch import Batch
 from anfinsen.nn.fourier_embedding import FourierEmbedding
+from anfinsen.nn.memory import chunk_length
 
 from .relative_position import (
     RelativePositionConfig,
     RelativePositionEncoding,
+    RelativePositions,
     one_hot_positions,
     relative_positions,
 )
@@ -59,19 +61,29 @@ class PairConditioning(nn.Module):
         lecun_(self.linear.weight)
         self.transitions = nn.ModuleList(Transition(config.c_z, config.factor) for _ in range(2))
 
-    def positions(self, batch: Batch, dtype: torch.dtype) -> Float[Tensor, "n n width"]:
+    def of_batch(self, batch: Batch, pair: Float[Tensor, "n n c_z"]) -> Float[Tensor, "n n c_z"]:
+        """Return the pair conditioning from the trunk's ``pair``; without gradients, a few rows at a time."""
+        positions = relative_positions(batch, self.config.relative_position)
+        if torch.is_grad_enabled():
+            return self(pair, self.features(positions, pair.dtype))  # type: ignore[no-any-return]  # untyped __call__
+        tokens, width = pair.shape[0], self.linear.weight.shape[1]
+        length = chunk_length(tokens, tokens * width * pair.element_size(), pair.device)
+        result = torch.empty_like(pair)
+        for start in range(0, tokens, length):
+            rows = slice(start, start + length)
+            result[rows] = self(pair[rows], self.features(positions.rows(rows), pair.dtype))
+        return result
+
+    def features(self, positions: RelativePositions, dtype: torch.dtype) -> Float[Tensor, "rows n width"]:
         """Return the relative positions as they stand beside the pair representation."""
         if self.relative_position is not None:
-            encoding: Tensor = self.relative_position(batch)
-            return encoding
-        return one_hot_positions(
-            relative_positions(batch, self.config.relative_position), self.config.relative_position, dtype
-        )
+            return self.relative_position.embed(positions)
+        return one_hot_positions(positions, self.config.relative_position, dtype)
 
     def forward(
-        self, pair: Float[Tensor, "n n c_z"], positions: Float[Tensor, "n n width"]
-    ) -> Float[Tensor, "n n c_z"]:
-        """Return the pair conditioning."""
+        self, pair: Float[Tensor, "rows n c_z"], positions: Float[Tensor, "rows n width"]
+    ) -> Float[Tensor, "rows n c_z"]:
+        """Return the pair conditioning of some rows from the trunk's pairs and `features`."""
         pair = self.linear(self.norm(torch.cat([pair, positions], dim=-1)))
         for transition in self.transitions:
             pair = pair + transition(pair)

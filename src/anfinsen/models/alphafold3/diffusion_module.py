@@ -13,7 +13,7 @@ from anfinsen.common.errors import ConfigError
 from anfinsen.diffusion import EdmPreconditioning
 from anfinsen.nn.adaptive_layer_norm import lecun_
 from anfinsen.nn.batch import Batch
-from anfinsen.nn.diffusion_transformer import DiffusionTransformer, DiffusionTransformerConfig
+from anfinsen.nn.diffusion_transformer import BlockModulation, DiffusionTransformer, DiffusionTransformerConfig
 from anfinsen.nn.windows import Windows
 
 from .atom_attention import AtomAttentionConfig, AtomAttentionDecoder, AtomAttentionEncoder, AtomToken
@@ -30,7 +30,8 @@ class DiffusionModuleConfig:
             conditioning.c_cond = transformer.c_s, conditioning.c_z = transformer.c_z.
         offset: whether the LayerNorms around the token transformer have an offset (Boltz).
         bias_cache_bytes: attention biases of the token transformer are kept for all steps if they fit into so many
-            bytes; otherwise the pair conditioning is kept and they are made anew in every step.
+            bytes; otherwise the pair conditioning is kept and they are made anew in every step. Likewise for the
+            modulations of an atom transformer.
     """
 
     sigma_data: float = 16.0
@@ -57,14 +58,16 @@ class DiffusionCache:
     Attributes:
         single: conditioning before the noise level is added. token_biases: of all blocks, or None where they were too
             large; then ``pair`` is the pair conditioning they are made from.
-        atom_single: conditioning of the atoms. atom_base: what the noisy positions are added to.
+        encoder_conditions, decoder_conditions: conditioning of the atoms, or (without gradients) the modulations that
+            the atom transformers make of it. atom_base: what the noisy positions are added to.
         encoder_biases, decoder_biases: of the atom transformers. windows, atom_token: indices.
     """
 
     single: Float[Tensor, "n c_cond"]
     token_biases: Float[Tensor, "blocks heads n n"] | None
     pair: Float[Tensor, "n n c_z"] | None
-    atom_single: Float[Tensor, "a c_atom"]
+    encoder_conditions: Float[Tensor, "a c_atom"] | tuple[BlockModulation, ...]
+    decoder_conditions: Float[Tensor, "a c_atom"] | tuple[BlockModulation, ...]
     atom_base: Float[Tensor, "a c_atom"]
     encoder_biases: Float[Tensor, "atom_blocks atom_heads w q k"]
     decoder_biases: Float[Tensor, "atom_blocks atom_heads w q k"]
@@ -101,8 +104,7 @@ class DiffusionModule(nn.Module):
         pair: Float[Tensor, "n n c_z"],
     ) -> DiffusionCache:
         """Return what all steps and samples share; under autograd it belongs to the graph."""
-        pair = self.conditioning.pair(pair, self.conditioning.pair.positions(batch, pair.dtype))
-        return self.cache(batch, s_inputs, single, pair)
+        return self.cache(batch, s_inputs, single, self.conditioning.pair.of_batch(batch, pair))
 
     def cache(
         self,
@@ -121,13 +123,23 @@ class DiffusionModule(nn.Module):
             single=self.conditioning.single.base(single, s_inputs),
             token_biases=self.transformer.pair_biases(pair, batch.token_mask) if fits else None,
             pair=None if fits else pair,
-            atom_single=conditions.single,
+            encoder_conditions=self._modulations(self.encoder.transformer, conditions.single),
+            decoder_conditions=self._modulations(self.decoder.transformer, conditions.single),
             atom_base=self.encoder.query_base(conditions),
             encoder_biases=self.encoder.transformer.pair_biases(conditions.pair, windows.key_mask),
             decoder_biases=self.decoder.transformer.pair_biases(conditions.pair, windows.key_mask),
             windows=windows,
             atom_token=self.config.atoms.atom_token(batch, pair.dtype),
         )
+
+    def _modulations(
+        self, transformer: DiffusionTransformer, single: Float[Tensor, "a c_atom"]
+    ) -> Float[Tensor, "a c_atom"] | tuple[BlockModulation, ...]:
+        # Up to eight vectors per atom and block; with gradients they would defeat checkpointing.
+        size = 8 * transformer.config.blocks * single.numel() * single.element_size()
+        if torch.is_grad_enabled() or size > self.config.bias_cache_bytes:
+            return single
+        return transformer.modulations(single)
 
     def forward(
         self,
@@ -157,11 +169,13 @@ class DiffusionModule(nn.Module):
         # One level for all samples: the conditioning has no sample axis and is broadcast.
         single = self.conditioning.single(cache.single, noise if len(noise) > 1 else noise[0])
         queries = cache.atom_base + self.encoder.from_position(positions)
-        tokens, atoms = self.encoder(queries, cache.atom_single, cache.encoder_biases, cache.windows, cache.atom_token)
+        tokens, atoms = self.encoder(
+            queries, cache.encoder_conditions, cache.encoder_biases, cache.windows, cache.atom_token
+        )
         tokens = tokens + self.from_single(self.norm_single(single))
         tokens = self.norm_token(self.transformer(tokens, single, self._token_biases(batch, cache)))
         displacement: Tensor = self.decoder(
-            tokens, atoms, cache.atom_single, cache.decoder_biases, cache.windows, cache.atom_token
+            tokens, atoms, cache.decoder_conditions, cache.decoder_biases, cache.windows, cache.atom_token
         )
         return displacement
 

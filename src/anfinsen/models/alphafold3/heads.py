@@ -75,9 +75,7 @@ class ConfidenceHead(nn.Module):
         for linear in (self.pae, self.pde):
             nn.init.zeros_(linear.weight)
 
-    def forward(
-        self, batch: Batch, trunk: TrunkOutput, coordinates: Float[Tensor, "samples a 3"]
-    ) -> ConfidenceLogits:
+    def forward(self, batch: Batch, trunk: TrunkOutput, coordinates: Float[Tensor, "samples a 3"]) -> ConfidenceLogits:
         """Return the logits for each sample; the samples go through one at a time to bound memory."""
         place = atom_place_in_token(batch.atom_to_token)
         base = trunk.pair + self.left(trunk.s_inputs)[:, None] + self.right(trunk.s_inputs)[None, :]

@@ -45,10 +45,14 @@ class RelativePositionConfig:
 class RelativePositions:
     """Classes of the offsets between every two tokens, and whether they belong to the same entity."""
 
-    residue: Int[Tensor, "n n"]
-    token: Int[Tensor, "n n"]
-    chain: Int[Tensor, "n n"]
-    same_entity: Bool[Tensor, "n n"]
+    residue: Int[Tensor, "rows n"]
+    token: Int[Tensor, "rows n"]
+    chain: Int[Tensor, "rows n"]
+    same_entity: Bool[Tensor, "rows n"]
+
+    def rows(self, rows: slice) -> RelativePositions:
+        """Return the classes of some first tokens with all second ones."""
+        return RelativePositions(self.residue[rows], self.token[rows], self.chain[rows], self.same_entity[rows])
 
 
 def relative_positions(batch: Batch, config: RelativePositionConfig) -> RelativePositions:
@@ -68,7 +72,7 @@ def relative_positions(batch: Batch, config: RelativePositionConfig) -> Relative
 
 def one_hot_positions(
     positions: RelativePositions, config: RelativePositionConfig, dtype: torch.dtype
-) -> Float[Tensor, "n n width"]:
+) -> Float[Tensor, "rows n width"]:
     """Return the concatenated one-hot classes [residue 66 | token 66 | same entity 1 | chain 6]."""
     residues, tokens, chains = config.bins
     return torch.cat(
@@ -93,8 +97,11 @@ class RelativePositionEncoding(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "n n c_z"]:
         """Return the embedding of every pair of tokens."""
+        return self.embed(relative_positions(batch, self.config))
+
+    def embed(self, positions: RelativePositions) -> Float[Tensor, "rows n c_z"]:
+        """Return the embedding of ``positions``."""
         # A product with one-hot vectors is a choice of rows: the [N, N, 139] one-hots are never made.
-        positions = relative_positions(batch, self.config)
         residues, tokens, chains = self.config.bins
         rows = torch.split(self.linear.weight.transpose(0, 1), [residues, tokens, 1, chains])
         encoding = F.embedding(positions.residue, rows[0]) + F.embedding(positions.token, rows[1])

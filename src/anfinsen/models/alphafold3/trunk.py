@@ -63,7 +63,7 @@ class Trunk(nn.Module):
             + self.relative_position(batch)
             + self.bonds(batch.token_bonds[..., None].to(s_inputs.dtype))
         )
-        # Under autocast the embeddings are bfloat16; the recycling passes, which keep no gradient, run at full precision.
+        # Under autocast the embeddings are bfloat16; passes that keep no gradient run at full precision.
         dtype, device = self.single_init.weight.dtype, s_inputs.device.type
         s_inputs, single_init, pair_init = s_inputs.to(dtype), single_init.to(dtype), pair_init.to(dtype)
         single, pair = torch.zeros_like(single_init), torch.zeros_like(pair_init)

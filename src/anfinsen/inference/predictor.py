@@ -180,7 +180,8 @@ def complex_notes(prepared: Complex) -> tuple[str, ...]:
         if codes:
             where = {"ccd-ideal": "ideal", "ccd-model": "deposited"}[source]
             notes.append(
-                f"The reference conformer of {', '.join(sorted(codes))} is the CCD's {where} one, because RDKit made none."
+                f"The reference conformer of {', '.join(sorted(codes))} is the CCD's {where} one, because RDKit made "
+                "none."
             )
     lone = [
         chain.chain_id
