@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from anfinsen.common.seeding import torch_generator
-from anfinsen.features import featurise, pad_batch
+from anfinsen.features import BATCH_AXES, featurise, pad_batch
 from anfinsen.models.alphafold3 import TrunkOutput
 from anfinsen.nn.memory import chunk_budget
 from tiny_model import TINY, batch_of, complex_of, reorder, tiny_model, with_templates
@@ -118,15 +119,35 @@ def test_the_order_of_a_jobs_chains_changes_nothing(model):
 
 
 def test_the_order_of_a_ligands_atoms_changes_nothing(model, batch):
+    """Of the tensors: an atom's number in its ligand (`token_index`) goes with it."""
     x = _positions(batch)
     ligand = np.flatnonzero(batch.asym_id.numpy() == 3)
     tokens = np.arange(len(batch.restype))
     tokens[ligand] = np.random.default_rng(0).permutation(ligand)
     turned, atoms = reorder(batch, tokens)
-    turned = dataclasses.replace(turned, token_index=batch.token_index)
     expected = _outputs(model, batch, x)
     found = _outputs(model, turned, x[:, atoms])
     _assert_same(found, _select(expected, torch.as_tensor(tokens), atoms))
+
+
+def test_how_a_ligand_is_written_changes_nothing(model, batch):
+    """Of the job: SMILES and SDF text in any order of atoms give the same features, bit for bit."""
+    molecule = Chem.MolFromSmiles(LIGAND["smiles"])
+    order = np.random.default_rng(1).permutation(molecule.GetNumAtoms()).tolist()
+    turned = Chem.RenumberAtoms(molecule, order)
+    texts = [
+        {"smiles": "c1ccc(O)c(C(O)=O)c1"},
+        {"smiles": Chem.MolToSmiles(turned, canonical=False)},
+        {"molblock": Chem.MolToMolBlock(turned)},
+    ]
+    plain = batch_of(*FEW)
+    for text in texts:
+        entity = {"kind": "ligand", "ids": ("C",), **text}
+        other = batch_of(PROTEIN, DNA, entity, ION)
+        for name in BATCH_AXES:
+            if name != "ref_pos":
+                assert torch.equal(getattr(other, name), getattr(plain, name)), name
+        torch.testing.assert_close(other.ref_pos, plain.ref_pos, atol=2e-4, rtol=0)
 
 
 def test_the_frame_of_reference_conformers_changes_nothing(model):

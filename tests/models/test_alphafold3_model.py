@@ -117,7 +117,7 @@ def test_msa_samples_keep_the_query_and_are_drawn_anew():
         msa_mask=torch.ones(30, 7, dtype=torch.bool),
     )
     generator = torch_generator(0)
-    draws = [sample_msa(batch, 5, generator)[0] for _ in range(20)]
+    draws = [sample_msa(batch, 5, generator)[0] for _ in range(60)]
     chosen = [draw[:, 0, :32].argmax(-1).tolist() for draw in draws]
     for rows_of in chosen:
         assert rows_of[0] == 0
@@ -144,13 +144,21 @@ def test_a_different_seed_draws_other_msa_rows_and_the_same_seed_the_same(model)
     assert not torch.allclose(first, other)
 
 
-@pytest.mark.parametrize("part", ["trunk_module", "diffusion"])
-def test_damaged_weights_are_refused(batch, part):
+def test_damaged_weights_are_refused(batch):
+    """Whichever weight is NaN: nothing on the way may turn it into a number."""
     model = tiny_model()
-    with torch.no_grad():
-        next(p for p in getattr(model, part).parameters() if p.ndim > 1).fill_(float("nan"))
-    with pytest.raises(NonFiniteError):
-        _sample(model, batch, 0)
+    batch = with_templates(batch, 1)
+    parts = ("trunk_module.", "diffusion.")
+    for name, parameter in model.named_parameters():
+        if name.startswith(parts):
+            good = parameter.detach().clone()
+            with torch.no_grad():
+                parameter.fill_(float("nan"))
+            with pytest.raises(NonFiniteError):
+                _sample(model, batch, 0, samples=1)
+                pytest.fail(f"{name} is NaN, and nobody noticed")
+            with torch.no_grad():
+                parameter.copy_(good)
 
 
 # ---- templates

@@ -90,6 +90,7 @@ def confidence(
     Raises:
         NonFiniteError: a number is NaN or infinite.
     """
+    _finite("coordinates", coordinates)
     device = logits.pae.device
     scores = alignment_scores(logits.pae[0], torch.from_numpy(chain).long().to(device), batch.frame_mask.to(device))
     pair = scores.chain_pair_iptm.cpu().numpy()

@@ -35,7 +35,11 @@ def linear(
     if times is not None and activation == "none" and times.shape == (*x.shape[:-1], weight.shape[0]):
         result = _OPERATION.binary(x, times, weight, bias, "mul")
         return result
-    result = _OPERATION(x, weight, bias, activation, [], "")
+    if activation == "relu":
+        # oneDNN's own relu turns NaN into 0 and so would hide damaged weights.
+        result = _OPERATION(x, weight, bias, "none", [], "").relu_()
+    else:
+        result = _OPERATION(x, weight, bias, activation, [], "")
     return result if times is None else result.mul_(times)
 
 

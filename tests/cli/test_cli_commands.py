@@ -1,0 +1,108 @@
+"""What the commands do when all is well."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anfinsen
+import pytest
+from anfinsen.cli.main import run
+
+JOB = """\
+name: my complex
+chains:
+  - protein: GSWK
+    id: A
+  - ligand: MG
+    id: M
+"""
+QUICK = ["--model", "alphafold3-mini:random", "--samples", "2", "--steps", "2", "--recycles", "0", "--device", "cpu"]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB)
+    return path
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_predict_writes_the_documented_files_and_its_own_job_gives_the_same_bits(job, tmp_path, capsys):
+    assert run(["predict", str(job), "--out", str(tmp_path / "out"), *QUICK, "--seeds", "1,2"]) == 0
+    shown = capsys.readouterr().out
+    assert "my complex: 4 structures" in shown
+    assert "report.html" in shown
+    folder = tmp_path / "out" / "my_complex"
+    first = _files(folder)
+    stems = ["my_complex"]
+    stems += [f"seed-{s}_sample-{n}/my_complex_seed-{s}_sample-{n}" for s in (1, 2) for n in (0, 1)]
+    endings = ("model.cif", "confidences.json", "summary_confidences.json")
+    expected = {f"{stem}_{ending}" for stem in stems for ending in endings}
+    expected |= {"my_complex_data.json", "my_complex_ranking_scores.csv", "my_complex_settings.json", "report.html"}
+    assert set(first) == expected
+
+    data = folder / "my_complex_data.json"
+    assert json.loads(data.read_text())["modelSeeds"] == [1, 2]
+    assert run(["predict", str(data), "--out", str(tmp_path / "again"), *QUICK]) == 0
+    again = _files(tmp_path / "again" / "my_complex")
+    for name in first:
+        # What was inferred while reading the first file is not inferred again; everything else is the same.
+        if name not in {"report.html", "my_complex_settings.json"}:
+            assert first[name] == again[name], name
+
+    capsys.readouterr()
+    assert run(["predict", str(job), "--out", str(tmp_path / "out"), *QUICK, "--seeds", "1,2"]) == 0
+    assert "done already, skipped" in capsys.readouterr().out
+
+
+def test_inspect_shows_chains_and_estimates(job, capsys):
+    assert run(["inspect", str(job), "--model", "alphafold3-full:random"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("my complex", "protein", "ligand", "MG", "Tokens 5,", "atoms", "bonds", "GiB", "rdkit 4", "single-atom 1"):
+        assert part in shown, part
+
+
+def test_schema_is_json(capsys):
+    assert run(["schema"]) == 0
+    assert "properties" in json.loads(capsys.readouterr().out)
+
+
+def test_version_and_help(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"anfinsen {anfinsen.__version__}"
+    for command in ([], ["predict"], ["inspect"], ["schema"], ["train"], ["train", "alphafold3"]):
+        assert run([*command, "--help"]) == 0
+        assert "Usage" in capsys.readouterr().out
+
+
+def test_starting_up_loads_nothing_heavy():
+    code = (
+        "import sys, anfinsen.cli.main\n"
+        "assert anfinsen.cli.main.run(['--help']) == 0\n"
+        "print([m for m in ('torch', 'rdkit', 'numpy', 'biotite', 'pandas') if m in sys.modules], file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "from anfinsen.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_public_names():
+    assert set(anfinsen.__all__) <= set(dir(anfinsen))
+    for name in anfinsen.__all__:
+        assert getattr(anfinsen, name) is not None
+    with pytest.raises(AttributeError):
+        anfinsen.nonsense
