@@ -147,18 +147,20 @@ def test_a_different_seed_draws_other_msa_rows_and_the_same_seed_the_same(model)
 def test_damaged_weights_are_refused(batch):
     """Whichever weight is NaN: nothing on the way may turn it into a number."""
     model = tiny_model()
-    batch = with_templates(batch, 1)
-    parts = ("trunk_module.", "diffusion.")
+    batch = with_templates(batch_of({"kind": "protein", "ids": ("A",), "sequence": "GS"}), 1)
+    good = _trunk(model, batch, recycles=1)
     for name, parameter in model.named_parameters():
-        if name.startswith(parts):
-            good = parameter.detach().clone()
+        value = parameter.detach().clone()
+        if name.startswith(("trunk_module.", "diffusion.")):
             with torch.no_grad():
                 parameter.fill_(float("nan"))
-            with pytest.raises(NonFiniteError):
-                _sample(model, batch, 0, samples=1)
-                pytest.fail(f"{name} is NaN, and nobody noticed")
-            with torch.no_grad():
-                parameter.copy_(good)
+                with pytest.raises(NonFiniteError):
+                    if name.startswith("trunk_module."):
+                        _trunk(model, batch, recycles=1)
+                    else:
+                        model.sample(batch, good, samples=1, steps=1, generator=torch_generator(0))
+                    pytest.fail(f"{name} is NaN, and nobody noticed")
+                parameter.copy_(value)
 
 
 # ---- templates

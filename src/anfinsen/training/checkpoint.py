@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anfinsen.common.errors import WeightsError
-from anfinsen.common.files import atomic_path
+from anfinsen.weights import write_tensors
 
 from .ema import ExponentialMovingAverage
 
@@ -44,10 +43,7 @@ def save_checkpoint(
         "ema_updates": str(ema.updates),
         "settings": json.dumps(settings, sort_keys=True),
     }
-    with atomic_path(path) as temporary:
-        save_file(
-            {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, temporary, metadata
-        )
+    write_tensors(path, {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, metadata)
 
 
 def load_checkpoint(

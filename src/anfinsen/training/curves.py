@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anfinsen.geometry import pairwise_distances
 from anfinsen.nn.batch import Batch, Labels
 
 KINDS = ("protein", "rna", "dna", "ligand")
@@ -25,14 +26,14 @@ def class_lddt(
     token = batch.token_mask.nonzero(as_tuple=True)[0]
     keep = labels.resolved[atoms]
     atoms, token = atoms[keep], token[keep]
-    true = torch.cdist(labels.coordinates[atoms], labels.coordinates[atoms])
+    true = pairwise_distances(labels.coordinates[atoms])
     kind, chain = batch.kind[token], batch.asym_id[token]
     nucleic = (kind == 1) | (kind == 2)
     radius = torch.where(nucleic, NUCLEIC_RADIUS, RADIUS)
     near = (true < torch.minimum(radius[:, None], radius[None, :])) & ~torch.eye(
         len(atoms), dtype=torch.bool, device=true.device
     )
-    predicted = torch.cdist(coordinates[:, atoms], coordinates[:, atoms])
+    predicted = pairwise_distances(coordinates[:, atoms])
     error = (predicted - true).abs()
     score = torch.stack([(error < limit).float() for limit in THRESHOLDS]).mean(0)
     same_chain = chain[:, None] == chain[None, :]

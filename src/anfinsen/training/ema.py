@@ -32,8 +32,8 @@ class ExponentialMovingAverage:
     def applied(self, module: nn.Module) -> Iterator[None]:
         """Give the module the averaged weights inside the block and its own back afterwards."""
         own = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        module.load_state_dict({**own, **self.shadow})
         try:
+            module.load_state_dict({**own, **self.shadow})
             yield
         finally:
             module.load_state_dict(own)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from anfinsen.common.config import to_mapping
 from anfinsen.common.device import choose_device
-from anfinsen.common.errors import MissingExtraError, NonFiniteError
+from anfinsen.common.errors import ConfigError, MissingExtraError, NonFiniteError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.models.alphafold3 import AlphaFold3, AlphaFold3Config, alphafold3_config
@@ -29,7 +29,7 @@ from .ema import ExponentialMovingAverage
 from .options import TrainOptions
 from .recipe import RECIPES, Recipe, Stage
 from .step import StepSettings, example_loss, rollout
-from .workers import Workers, joined_workers
+from .workers import Workers, joined_workers, worker_device
 
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
 
@@ -63,12 +63,18 @@ class Trainer:
             self.model = AlphaFold3(config).to(device)
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
         self.workers = workers or Workers()
+        if self.workers.count > recipe.examples_per_step:
+            raise ConfigError(
+                f"{self.workers.count} workers were started, and a step has {recipe.examples_per_step} examples: "
+                "start no more workers than that."
+            )
         self.device = torch.device(device)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8
         )
         self.ema = ExponentialMovingAverage(self.model, recipe.ema)
         self.steps_done = 0
+        self.whole = True  # false while an update is under way: weights, optimiser and average belong to no step
 
     @property
     def settings(self) -> dict[str, object]:
@@ -119,9 +125,11 @@ class Trainer:
             raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(step)
+        self.whole = False
         self.optimizer.step()
         self.ema.update(self.model)
         self.steps_done += 1
+        self.whole = True
         return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(step)}
 
     def _freeze(self, stage: Stage) -> None:
@@ -167,7 +175,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
         WeightsError: the checkpoint belongs to another run. NonFiniteError: training diverged.
     """
     progress = progress or Silent()
-    device = choose_device(options.device)
+    device = worker_device(choose_device(options.device))
     if options.threads:
         torch.set_num_threads(options.threads)
     config, recipe = alphafold3_config(options.preset), RECIPES[options.preset]
@@ -190,25 +198,43 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     progress.stage("training", recipe.steps)
     progress.advance(trainer.steps_done)
     with closing(_open_curves(options.out / CURVES if leads else None)) as curves:
-        while trainer.steps_done < recipe.steps:
-            data.show(trainer.stage)
-            terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
-            done = trainer.steps_done
-            progress.advance()
-            for name, value in terms.items():
-                curves.add_scalar(f"train/{name}", value, done)
-            if leads and validation and _due(options.validate_every, done, recipe.steps):
-                scores = trainer.validate(validation)
-                for name, value in scores.items():
-                    curves.add_scalar(f"validation/{name}", value, done)
-                progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
-            late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
-            out_of_time = trainer.workers.agree(late)
-            if leads and (out_of_time or _due(options.save_every, done, recipe.steps)):
+        try:
+            while trainer.steps_done < recipe.steps:
+                data.show(trainer.stage)
+                terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
+                progress.advance()
+                _report(trainer, options, terms, validation, curves, progress)
+                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
+                out_of_time = trainer.workers.agree(late)
+                if leads and (out_of_time or _due(options.save_every, trainer.steps_done, recipe.steps)):
+                    trainer.save(options.out, metadata)
+                if out_of_time:
+                    progress.note(
+                        f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on from here."
+                    )
+                    break
+        except KeyboardInterrupt:
+            if leads and trainer.whole and trainer.steps_done:
                 trainer.save(options.out, metadata)
-            if out_of_time:
-                progress.note(f"Stopped after {done} of {recipe.steps} steps; the same command goes on from here.")
-                break
+            raise
+
+
+def _report(
+    trainer: Trainer,
+    options: TrainOptions,
+    terms: dict[str, float],
+    validation: list[tuple[Batch, Labels]],
+    curves: Curves,
+    progress: Progress,
+) -> None:
+    done = trainer.steps_done
+    for name, value in terms.items():
+        curves.add_scalar(f"train/{name}", value, done)
+    if trainer.workers.leads and validation and _due(options.validate_every, done, trainer.recipe.steps):
+        scores = trainer.validate(validation)
+        for name, value in scores.items():
+            curves.add_scalar(f"validation/{name}", value, done)
+        progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
 
 
 def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:

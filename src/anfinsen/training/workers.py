@@ -32,15 +32,20 @@ class Workers:
         return range(self.rank, examples, self.count)
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its sum over the workers (one message)."""
+        """Replace every gradient by its sum over the workers (one message).
+
+        A parameter that no worker's examples used keeps no gradient, as with one worker: Adam leaves it alone.
+        """
         if self.count == 1:
             return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
+        used = torch.tensor([float(p.grad is not None) for p in trained], device=trained[0].device)
         parts = [p.grad if p.grad is not None else torch.zeros_like(p) for p in trained]
-        flat = torch.cat([part.flatten() for part in parts])
+        flat = torch.cat([used, *(part.flatten() for part in parts)])
         dist.all_reduce(flat)
-        for parameter, total in zip(trained, torch.split(flat, [p.numel() for p in trained]), strict=True):
-            parameter.grad = total.view_as(parameter).clone()
+        used, *totals = torch.split(flat, [len(trained), *(p.numel() for p in trained)])
+        for parameter, workers, total in zip(trained, used.tolist(), totals, strict=True):
+            parameter.grad = total.view_as(parameter).clone() if workers else None
 
     def add(self, values: dict[str, float]) -> dict[str, float]:
         """Return the sum over the workers of every value; all workers must give the same names."""
@@ -55,13 +60,20 @@ class Workers:
         return self.add({"flag": float(flag and self.leads)})["flag"] > 0
 
 
+def worker_device(device: torch.device) -> torch.device:
+    """Return this worker's own GPU where ``torchrun`` started several workers and no GPU was named by number."""
+    rank = os.environ.get("LOCAL_RANK")
+    return torch.device("cuda", int(rank)) if rank is not None and device == torch.device("cuda") else device
+
+
 @contextmanager
 def joined_workers(device: torch.device) -> Iterator[Workers]:
     """Join the workers that ``torchrun`` started, if it did, and leave them at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Workers()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Numbers for the curves are summed on the CPU, gradients where they are.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:

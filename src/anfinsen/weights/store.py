@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
-from anfinsen.common.files import atomic_path
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
+
+from .tensors import write_tensors
 
 FORMAT = "anfinsen-weights-1"
 BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
@@ -57,8 +57,7 @@ def save_model(model: AlphaFold3, path: Path, metadata: dict[str, str], *, bf16:
         small = bf16 and value.ndim > 1 and value.is_floating_point()
         tensors[name] = value.detach().cpu().to(torch.bfloat16 if small else value.dtype).contiguous()
     header = {**metadata, "format": FORMAT, "config": json.dumps(to_mapping(model.config))}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_tensors(path, tensors, header)
 
 
 def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[AlphaFold3, WeightsInfo]:
@@ -143,6 +142,8 @@ def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3
 def _build(path: Path, metadata: dict[str, str]) -> AlphaFold3:
     try:
         values = json.loads(metadata["config"])
+        if not isinstance(values, dict):
+            raise ConfigError(f"expected a mapping, got {values!r}.")
         config = from_mapping(AlphaFold3Config, values)
     except (KeyError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path} holds no usable model configuration: {error}") from error

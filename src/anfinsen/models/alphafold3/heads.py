@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from anfinsen.geometry import pairwise_distances
 from anfinsen.nn import PairformerBlock, PairformerConfig
 from anfinsen.nn.batch import Batch
 
@@ -83,7 +84,7 @@ class ConfidenceHead(nn.Module):
         outputs = []
         for sample in coordinates:
             x = sample[batch.distogram_atom].float()
-            bins = torch.bucketize(torch.cdist(x, x), edges) - 1
+            bins = torch.bucketize(pairwise_distances(x), edges) - 1
             encoded = F.one_hot(bins.clamp(min=0), DISTANCE_BINS) * (bins >= 0)[..., None]
             single, pair = trunk.single, base + self.distance(encoded.to(base.dtype))
             for block in self.blocks:
