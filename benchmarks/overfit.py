@@ -44,8 +44,8 @@ COMPLEXES = {
 LARGEST = 128  # tokens; no complex is cropped
 
 SMALLEST_NETWORK = AlphaFold3Config(
-    c_s=64,
-    c_z=16,
+    c_s=96,
+    c_z=24,
     c_m=16,
     c_token_inputs=64,
     c_token=128,
@@ -57,11 +57,11 @@ SMALLEST_NETWORK = AlphaFold3Config(
     msa_heads=2,
     c_outer=8,
     msa_rows=1,
-    pairformer_blocks=1,
-    heads_single=2,
+    pairformer_blocks=2,
+    heads_single=4,
     heads_pair=2,
     c_pair_attention=8,
-    c_triangle=16,
+    c_triangle=24,
     template=TemplateEmbedderConfig(blocks=1, c=8),
     confidence_blocks=1,
     token_blocks=4,
@@ -73,7 +73,7 @@ SMALLEST_NETWORK = AlphaFold3Config(
 )
 
 
-def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 2e-3, copies: int = 12) -> Recipe:
+def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 2e-3, copies: int = 8) -> Recipe:
     """Return ``steps`` steps of everything, and a hundredth as many of the confidence head alone."""
     everything = Stage(
         steps=steps,
@@ -99,7 +99,7 @@ def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 2e-3, 
         beta2=0.98,
         warmup=max(1, min(50, steps // 10)),
         final_fraction=0.03,
-        clip=2.0,
+        clip=10.0,
         ema=0.99,
         recycles=0,
     )
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--examples-per-step", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--copies", type=int, default=12)
+    parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--sampler-steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

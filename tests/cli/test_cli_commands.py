@@ -95,9 +95,9 @@ def test_a_reader_that_goes_away_is_no_error():
         [sys.executable, "-c", code, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
     process.stdout.close()
-    assert process.stderr.read() == b""
+    message = process.stderr.read()
     process.stderr.close()
-    assert process.wait() == 0
+    assert (process.wait(), message) == (0, b"")
 
 
 def test_public_names():

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import biotite.structure as biotite_structure
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from anfinsen.common.errors import NonFiniteError
 from anfinsen.inference import contact_probabilities, ranking_score
 from anfinsen.inference.alignment_scores import alignment_scores, expected_errors
 from anfinsen.inference.confidence import expected_plddt
-from anfinsen.inference.disorder import fraction_disordered
+from anfinsen.inference.disorder import accessible_area, fraction_disordered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -144,3 +145,25 @@ def test_a_folded_protein_is_ordered_and_a_stretched_one_is_not(shared):
     stretched[:, 0] += 6.0 * structure.atoms.residue
     assert fraction_disordered(structure, folded) < 0.3
     assert fraction_disordered(structure, stretched) == 1.0
+
+
+def test_accessible_area_agrees_with_biotite():
+    rng = np.random.default_rng(0)
+    x, radii = 6 * rng.normal(size=(300, 3)), rng.uniform(1.4, 1.9, 300)
+    array = biotite_structure.AtomArray(300)
+    array.coord, array.element[:] = x.astype(np.float32), "C"
+    theirs = biotite_structure.sasa(array, probe_radius=1.4, point_number=5000, vdw_radii=radii.astype(np.float32))
+    ours = accessible_area(x, radii)
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.01)
+    np.testing.assert_allclose(ours, theirs, atol=0.05 * 4 * np.pi * 3.3**2)
+
+
+def test_accessible_area_where_it_is_known():
+    # A sphere alone; and two that overlap: each loses the cap beyond the plane between them (height R - d/2).
+    reach, d = 1.8 + 1.4, 2.0
+    alone = 4 * np.pi * reach**2
+    cap = 2 * np.pi * reach * (reach - d / 2)
+    far = accessible_area(np.array([[0.0, 0, 0], [1e7, 0, 0]]), np.full(2, 1.8))
+    np.testing.assert_allclose(far, alone)
+    near = accessible_area(np.array([[0.0, 0, 0], [d, 0, 0]]), np.full(2, 1.8))
+    np.testing.assert_allclose(near, alone - cap, rtol=0.02)

@@ -48,8 +48,14 @@ def test_summary(prediction):
 
 
 def test_single_chain_has_null_iptm(prediction):
+    one = np.array([[0.5]])
     confidence = dataclasses.replace(
-        prediction.confidence(prediction.ranking[0]), iptm=None, chain_iptm=None, chain_ptm=np.array([0.5])
+        prediction.confidence(prediction.ranking[0]),
+        iptm=None,
+        chain_iptm=None,
+        chain_ptm=one[0],
+        chain_pair_iptm=one,
+        chain_pair_pae_min=one,
     )
     found = json.loads(summary_json(confidence))
     assert found["iptm"] is None

@@ -36,10 +36,11 @@ DEBUG = "--debug"
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"anfinsen {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import biotite.structure as biotite_structure
+from functools import cache
+
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.spatial import cKDTree
 
-from anfinsen.chemistry import ChainKind, Structure, element_symbol
+from anfinsen.chemistry import ChainKind, Structure
 
 # Relative accessibility above which a smoothed residue counts as disordered (AlphaFold 3 supplement, section 5.9.3;
 # the threshold is that of AlphaFold-disorder, Piovesan et al. 2022).
@@ -54,16 +56,39 @@ def _relative_accessibility(
 ) -> Float[np.ndarray, "R"]:
     """Return accessible surface over its maximum for every residue; NaN where no maximum is known."""
     atoms = structure.atoms
-    array = biotite_structure.AtomArray(int(protein.sum()))
-    array.coord = coordinates[protein].astype(np.float32)
-    array.element = np.array([element_symbol(int(number)) for number in atoms.element[protein]])
     names = atoms.name[protein].astype(str)
-    radii = np.array([_BACKBONE_RADII.get(name, _SIDE_CHAIN_RADIUS) for name in names], dtype=np.float32)
-    area = biotite_structure.sasa(array, probe_radius=PROBE, point_number=_POINTS, vdw_radii=radii)
+    radii = np.array([_BACKBONE_RADII.get(name, _SIDE_CHAIN_RADIUS) for name in names])
+    area = accessible_area(coordinates[protein].astype(np.float64), radii)
     total = np.bincount(atoms.residue[protein], weights=area, minlength=len(structure.residues))
     largest = np.array([MAX_ACCESSIBILITY.get(str(name), np.nan) for name in structure.residues.name])
     relative: Float[np.ndarray, "R"] = np.minimum(total / largest, 1.0)
     return relative
+
+
+def accessible_area(coordinates: Float[np.ndarray, "n 3"], radii: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """Return the area in Å² that the centre of a water molecule can reach around each atom (Shrake and Rupley 1973).
+
+    Written with a tree of neighbours because poor predictions are spread so far that grids of cells exhaust memory.
+    """
+    reach = radii + PROBE
+    tree, sphere = cKDTree(coordinates), _sphere()
+    free = np.empty(len(coordinates))
+    for index, near in enumerate(tree.query_ball_point(coordinates, reach + reach.max())):
+        others = np.array([other for other in near if other != index], dtype=np.int64)
+        points = coordinates[index] + reach[index] * sphere
+        squares = ((points[:, None] - coordinates[others]) ** 2).sum(-1)
+        free[index] = 1 - (squares < reach[others] ** 2).any(1).mean()
+    return free * 4 * np.pi * reach**2
+
+
+@cache
+def _sphere() -> Float[np.ndarray, "points 3"]:
+    """Return points spread evenly over the unit sphere along a golden spiral."""
+    index = np.arange(_POINTS) + 0.5
+    z = 1 - 2 * index / _POINTS
+    angle = np.pi * (1 + np.sqrt(5)) * index
+    radius = np.sqrt(1 - z**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=-1)
 
 
 def _smooth(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

@@ -60,31 +60,33 @@ class _SmoothLddt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pairs: Tensor, weight: Tensor, distance: Tensor) -> Tensor:
-        samples, pair_count = len(x), pairs.shape[1]
+        samples, atoms, pair_count = len(x), x.shape[1], pairs.shape[1]
         total = weight.sum().clamp(min=1)
         loss = x.new_ones(samples) if pair_count else x.new_zeros(samples)
         gradient = torch.zeros_like(x)
         at_once = max(1, PAIRS_AT_ONCE // max(pair_count, 1))
         for start in range(0, samples if pair_count else 0, at_once):
             part = slice(start, start + at_once)
-            offset = x[part].index_select(1, pairs[0]) - x[part].index_select(1, pairs[1])
-            length = offset.norm(dim=-1)
-            error = (length - distance).abs_()
+            # One row per atom with the samples side by side: gathering long rows is several times as fast as short ones.
+            rows = x[part].permute(1, 2, 0).reshape(atoms, -1)
+            offset = (rows.index_select(0, pairs[0]) - rows.index_select(0, pairs[1])).view(pair_count, 3, -1)
+            length = offset.square().sum(1).sqrt_()
+            excess = length - distance[:, None]
             # sigmoid(t - e) = 1 / (1 + exp(e) exp(-t)): one exponential for the four thresholds.
-            grown = error.exp_()
+            grown = excess.abs().exp_()
             score, slope = torch.zeros_like(grown), torch.zeros_like(grown)
             for threshold in THRESHOLDS:
                 step = (grown * math.exp(-threshold)).add_(1).reciprocal_()
                 score += step
-                slope += step * (1 - step)
-            loss[part] -= (score * weight).sum(-1) / (len(THRESHOLDS) * total)
+                slope.add_(step).addcmul_(step, step, value=-1)
+            loss[part] -= (score.t().contiguous() * weight).sum(-1) / (len(THRESHOLDS) * total)
             if not ctx.needs_input_grad[0]:
                 continue
             # d loss / d length, then along the direction of the pair
-            slope *= weight * torch.sign(length - distance) / (len(THRESHOLDS) * total)
-            force = offset * (slope / length.clamp(min=1e-6)).unsqueeze(-1)
-            gradient[part].index_add_(1, pairs[0], force)
-            gradient[part].index_add_(1, pairs[1], force, alpha=-1)
+            slope *= excess.sign_() * (weight / (len(THRESHOLDS) * total))[:, None]
+            force = offset.mul_((slope / length.clamp(min=1e-6))[:, None]).view(pair_count, -1)
+            pull = torch.zeros_like(rows).index_add_(0, pairs[0], force).index_add_(0, pairs[1], force, alpha=-1)
+            gradient[part] = pull.view(atoms, 3, -1).permute(2, 0, 1)
         ctx.save_for_backward(gradient)
         return loss
 

@@ -2,6 +2,9 @@
 
 from .adaptive_layer_norm import AdaptiveLayerNorm
 from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig
+from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig
+from .diffusion_transformer import DiffusionTransformer, DiffusionTransformerConfig
+from .fourier_embedding import FourierEmbedding
 from .memory import chunk_budget, reuse_buffers
 from .outer_product_mean import OuterProductMean
 from .pair_weighted_averaging import PairWeightedAveraging
@@ -9,11 +12,17 @@ from .pairformer import PairBlock, PairformerBlock, PairformerConfig
 from .transition import Transition
 from .triangle_attention import TriangleAttention
 from .triangle_multiplication import TriangleMultiplication
+from .windows import Windows, make_windows
 
 __all__ = [
     "AdaptiveLayerNorm",
     "AttentionPairBias",
     "AttentionPairBiasConfig",
+    "ConditionedTransition",
+    "ConditionedTransitionConfig",
+    "DiffusionTransformer",
+    "DiffusionTransformerConfig",
+    "FourierEmbedding",
     "OuterProductMean",
     "PairBlock",
     "PairWeightedAveraging",
@@ -22,6 +31,8 @@ __all__ = [
     "Transition",
     "TriangleAttention",
     "TriangleMultiplication",
+    "Windows",
     "chunk_budget",
+    "make_windows",
     "reuse_buffers",
 ]

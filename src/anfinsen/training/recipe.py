@@ -113,7 +113,7 @@ SMALL = Recipe(
 MINI = Recipe(
     stages=(
         Stage(
-            steps=1500,
+            steps=1300,
             crop=64,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5),
@@ -121,7 +121,7 @@ MINI = Recipe(
             msa_rows=32,
         ),
         Stage(
-            steps=200,
+            steps=120,
             crop=112,
             diffusion_batch=8,
             losses=LossConfig(distogram=0.5, bond=1.0),
@@ -129,7 +129,7 @@ MINI = Recipe(
             msa_rows=64,
         ),
         Stage(
-            steps=150,
+            steps=120,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),

@@ -78,7 +78,7 @@ def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[A
         path = Path(str(resources.files("anfinsen.weights") / "bundled" / BUNDLED[name_or_path]))
         return _read(path, name_or_path, device)
     path = Path(name_or_path)
-    if path.suffix or path.exists() or len(path.parts) > 1:
+    if name_or_path and (path.suffix or path.exists() or len(path.parts) > 1):
         return _read(path, path.stem, device)
     known = [*BUNDLED, *(f"alphafold3-{preset}:random" for preset in PRESETS)]
     raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {', '.join(known)}, or a weights file.")
