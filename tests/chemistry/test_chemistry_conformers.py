@@ -88,6 +88,11 @@ def test_the_seed_decides(library):
     assert np.abs(first.coordinates - other.coordinates).max() > 0.1
 
 
+def test_the_name_of_a_written_ligand_does_not_matter():
+    first, second = (reference_conformer(component_from_smiles("CCCCCO", code), 0) for code in ("LIG-A", "LIG-B"))
+    np.testing.assert_array_equal(first.coordinates, second.coordinates)
+
+
 def test_components_of_one_code_are_not_confused():
     ethanol, butanol = component_from_smiles("CCO", "LIG"), component_from_smiles("CCCCO", "LIG")
     assert len(reference_conformer(ethanol, 1).coordinates) == 3

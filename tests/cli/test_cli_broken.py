@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from anfinsen.cli.main import run
+from safetensors.torch import load_file, save_file
+
+from anfinsen.cli.app import run
 from anfinsen.models.alphafold3 import AlphaFold3
 from anfinsen.weights import load_model, save_model
-from safetensors.torch import load_file, save_file
 
 JOB = "name: tiny\nchains:\n  - protein: GSW\n    id: A\n"
 QUICK = ["--model", "alphafold3-mini:random", "--samples", "1", "--steps", "1", "--recycles", "0", "--device", "cpu"]

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anfinsen
 import pytest
-from anfinsen.cli.main import run
+
+import anfinsen
+from anfinsen.cli.app import run
 
 JOB = """\
 name: my complex
@@ -62,7 +63,18 @@ def test_predict_writes_the_documented_files_and_its_own_job_gives_the_same_bits
 def test_inspect_shows_chains_and_estimates(job, capsys):
     assert run(["inspect", str(job), "--model", "alphafold3-full:random"]) == 0
     shown = capsys.readouterr().out
-    for part in ("my complex", "protein", "ligand", "MG", "Tokens 5,", "atoms", "bonds", "GiB", "rdkit 4", "single-atom 1"):
+    for part in (
+        "my complex",
+        "protein",
+        "ligand",
+        "MG",
+        "Tokens 5,",
+        "atoms",
+        "bonds",
+        "GiB",
+        "rdkit 4",
+        "single-atom 1",
+    ):
         assert part in shown, part
 
 
@@ -81,8 +93,8 @@ def test_version_and_help(capsys):
 
 def test_starting_up_loads_nothing_heavy():
     code = (
-        "import sys, anfinsen.cli.main\n"
-        "assert anfinsen.cli.main.run(['--help']) == 0\n"
+        "import sys, anfinsen.cli.app\n"
+        "assert anfinsen.cli.app.run(['--help']) == 0\n"
         "print([m for m in ('torch', 'rdkit', 'numpy', 'biotite', 'pandas') if m in sys.modules], file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -104,5 +116,5 @@ def test_public_names():
     assert set(anfinsen.__all__) <= set(dir(anfinsen))
     for name in anfinsen.__all__:
         assert getattr(anfinsen, name) is not None
-    with pytest.raises(AttributeError):
-        anfinsen.nonsense
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(anfinsen, "nonsense".lower())

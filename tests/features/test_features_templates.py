@@ -94,6 +94,15 @@ def test_residues_of_the_template_land_on_their_query_residues():
     assert (batch.template_backbone[0][~batch.template_backbone_mask[0]] == 0).all()
 
 
+def test_a_modified_residue_of_the_template_counts_as_its_parent():
+    def with_selenomethionine(text):
+        return text.replace("ALA", "MSE")
+
+    batch = _featurise([_template((0,), (0,), edit=with_selenomethionine)])
+    assert batch.template_restype[0][0] == RESTYPE_INDEX["MET"]
+    assert batch.template_backbone_mask[0][0]
+
+
 def test_templates_beyond_the_limit_are_left_out():
     templates = [_template((0,), (index % 3,)) for index in range(6)]
     batch = _featurise(templates)

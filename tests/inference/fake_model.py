@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3Config, ConfidenceLogits, TrunkOutput
 from anfinsen.weights import WeightsInfo
 

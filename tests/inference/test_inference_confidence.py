@@ -7,15 +7,16 @@ import biotite.structure as biotite_structure
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
 from anfinsen.chemistry import read_structure_and_library
 from anfinsen.common.errors import NonFiniteError
 from anfinsen.inference import contact_probabilities, ranking_score
 from anfinsen.inference.alignment_scores import alignment_scores, expected_errors
 from anfinsen.inference.confidence import expected_plddt
 from anfinsen.inference.disorder import accessible_area, fraction_disordered
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """The estimate grows with the job, refuses early, and its advice holds."""
 
 import re
+from itertools import pairwise
 
 import pytest
 import torch
+
 from anfinsen.common.errors import MemoryLimitError
 from anfinsen.inference import Size, estimate
 from anfinsen.inference.memory import check_memory, samples_at_once
@@ -24,7 +26,7 @@ def _estimate(size, preset="mini", samples=5, at_once=5):
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_more_tokens_need_more_of_everything(preset):
     sizes = [_estimate(_size(tokens), preset) for tokens in (32, 128, 512, 2048)]
-    assert all(a.bytes < b.bytes and a.seconds < b.seconds for a, b in zip(sizes, sizes[1:], strict=False))
+    assert all(a.bytes < b.bytes and a.seconds < b.seconds for a, b in pairwise(sizes))
 
 
 def test_more_samples_need_more_time_and_more_at_once_more_memory():
@@ -48,7 +50,7 @@ def test_what_does_not_fit_is_refused_and_the_advice_fits(monkeypatch):
     config, free = PRESETS["full"], 6 * 2**30
     monkeypatch.setattr("anfinsen.inference.memory.available_bytes", lambda device: free)
     check_memory(_size(100), config, 1, CPU)
-    with pytest.raises(MemoryLimitError, match="About [0-9]+ tokens would fit") as caught:
+    with pytest.raises(MemoryLimitError, match=r"About [0-9]+ tokens would fit") as caught:
         check_memory(_size(3000), config, 1, CPU)
     fit = int(re.search(r"About (\d+) tokens", str(caught.value))[1])
     check_memory(_size(fit), config, 1, CPU)

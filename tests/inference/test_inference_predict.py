@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_model import FakeModel, install
+
 from anfinsen.common.errors import ConfigError, JobError, MemoryLimitError, NonFiniteError
 from anfinsen.inference import PredictOptions, predict
 from anfinsen.jobs import Job, Ligand, Polymer
-from fake_model import FakeModel, install
 
 JOB = Job(
     name="tiny",

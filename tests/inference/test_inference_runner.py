@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from fake_model import FakeModel, install
+
 from anfinsen.common.errors import JobError, OutputError
 from anfinsen.inference import (
     PredictOptions,
@@ -20,7 +22,6 @@ from anfinsen.inference import (
     settings_file,
 )
 from anfinsen.inference.runner import whole_folder
-from fake_model import FakeModel, install
 
 YAML = "name: {name}\nchains:\n  - protein: {sequence}\n    id: A\n"
 
@@ -136,6 +137,25 @@ def test_a_failed_replacement_keeps_the_old_results(tmp_path):
     with pytest.raises(OutputError), whole_folder(target) as folder:
         (folder / "new.txt").write_text("new")
         raise OSError(errno.ENOSPC, "No space left on device")
+    assert _left(target) == {"old.txt"}
+    assert _left(tmp_path) == {"job"}
+
+
+def test_an_interrupted_replacement_keeps_the_old_results(monkeypatch, tmp_path):
+    target = tmp_path / "job"
+    target.mkdir()
+    (target / "old.txt").write_text("old")
+    rename, calls = Path.rename, []
+
+    def interrupted(self, other):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, other)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(target) as folder:
+        (folder / "new.txt").write_text("new")
     assert _left(target) == {"old.txt"}
     assert _left(tmp_path) == {"job"}
 

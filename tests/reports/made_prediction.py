@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+
 from anfinsen.chemistry import ComponentLibrary, Structure, tokenise
 from anfinsen.inference import Confidence, Prediction, RunSettings, SeedPrediction, ranking_score
 from anfinsen.jobs import Job, Ligand, Polymer, job_structure
@@ -78,7 +79,9 @@ def _confidence(structure, tokens, x, rng, sample: int) -> Confidence:
     wave = 72 + 25 * np.sin(structure.atoms.residue / 9.0) - 4 * sample
     plddt = np.clip(wave, 0, 100).astype(np.float32)
     pair = np.clip(0.9 - 0.08 * np.abs(np.subtract.outer(np.arange(chains), np.arange(chains))) - 0.1 * sample, 0, 1)
-    pae_min = np.array([[pae[np.ix_(tokens.chain == i, tokens.chain == j)].min() for j in range(chains)] for i in range(chains)])
+    pae_min = np.array(
+        [[pae[np.ix_(tokens.chain == i, tokens.chain == j)].min() for j in range(chains)] for i in range(chains)]
+    )
     many = chains > 1
     iptm = float(pair[0].mean()) if many else None
     return Confidence(

@@ -8,9 +8,10 @@ import math
 
 import numpy as np
 import pytest
-from anfinsen.reports import confidences_json, ranking_csv, ranking_table, summary_json, write_results
 from made_prediction import made_prediction
 from rich.console import Console
+
+from anfinsen.reports import confidences_json, ranking_csv, ranking_table, summary_json, write_results
 
 
 @pytest.fixture(scope="module")

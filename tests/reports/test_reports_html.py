@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from made_prediction import made_prediction, small_job
+
 from anfinsen.common.errors import MissingExtraError
 from anfinsen.reports import model_cif, report_html
 from anfinsen.reports.report_data import sample_label
-from made_prediction import made_prediction, small_job
 
-EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)> & \'quotes\' @@DATA@@ ok'
+EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)> & 'quotes' @@DATA@@ ok"
 
 
 class Page(HTMLParser):
@@ -27,7 +28,9 @@ class Page(HTMLParser):
         named = dict(attributes)
         self.tags.append(tag)
         self.ids.add(named.get("id"))
-        self.loads += [value for key, value in attributes if key in {"src", "href", "srcset", "action", "data"} and value]
+        self.loads += [
+            value for key, value in attributes if key in {"src", "href", "srcset", "action", "data"} and value
+        ]
         assert not [key for key in named if key.startswith("on")], "no inline handlers"
         self._open = named.get("id") if tag == "script" else None
 
@@ -64,7 +67,18 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 def test_all_sections_are_there(page):
     _, parsed = page
-    for name in ("ranking", "structure", "plddt", "pae", "chains", "interfaces", "settings", "notes", "viewer", "colour"):
+    for name in (
+        "ranking",
+        "structure",
+        "plddt",
+        "pae",
+        "chains",
+        "interfaces",
+        "settings",
+        "notes",
+        "viewer",
+        "colour",
+    ):
         assert name in parsed.ids, name
     text = " ".join(parsed.text)
     for part in ("seed 1, sample 0", "seed 7, sample 1", "A – B", "ab" * 32, "Chain A was inferred.", "0.1.0", "dna"):
@@ -122,7 +136,7 @@ def test_a_missing_library_is_named(monkeypatch):
         raise ModuleNotFoundError(package)
 
     monkeypatch.setattr("anfinsen.reports.html.resources.files", missing)
-    from anfinsen.reports.html import _library
+    from anfinsen.reports.html import _packed_library
 
     with pytest.raises(MissingExtraError, match=r"anfinsen\[report\]"):
-        _library("molstar_cli", "static/molstar/molstar.js")
+        _packed_library.__wrapped__("molstar_cli", "static/molstar/molstar.js")

@@ -114,10 +114,11 @@ def _value(block: gemmi.cif.Block, tag: str) -> str:
 
 def _check_names(code: str, names: NDArray[np.character]) -> None:
     for name in names.tolist():
-        if not 0 < len(name) <= MAX_NAME_LENGTH or not all("!" <= letter <= "~" for letter in name):
+        printable = name.isascii() and all("!" <= letter <= "_" for letter in name.upper())
+        if not 0 < len(name) <= MAX_NAME_LENGTH or not printable:
             raise ChemistryError(
                 f"Component {code} has an atom named {name!r}: expected 1 to {MAX_NAME_LENGTH} printable ASCII "
-                "characters without spaces."
+                "characters without spaces, and none of ` { | } ~."
             )
 
 

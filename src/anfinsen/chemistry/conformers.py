@@ -92,7 +92,8 @@ def _cached(key: _Key, code: str, seed: int, config: ConformerConfig) -> Conform
     if not component.smiles:
         order = np.argsort(component.atom_names, kind="stable")
         component = _reordered(component, order)
-    conformer = _search(component, derive_seed(seed, "conformer", code), config)
+    # A ligand that the user wrote down is called after its first chain: its SMILES, not that name, chooses.
+    conformer = _search(component, derive_seed(seed, "conformer", component.smiles or code), config)
     coordinates, mask = np.empty_like(conformer.coordinates), np.empty_like(conformer.mask)
     coordinates[order], mask[order] = conformer.coordinates, conformer.mask
     for array in (coordinates, mask):

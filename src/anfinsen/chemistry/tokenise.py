@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ..common.errors import ChemistryError
 from ..common.seeding import numpy_generator
 from .ccd import ComponentLibrary
 from .component import Component
@@ -20,7 +21,7 @@ _PURINES = frozenset({"A", "G", "DA", "DG"})
 _PROTEIN_FRAME = ("N", "CA", "C")
 _NUCLEIC_FRAME = ("C1'", "C3'", "C4'")
 _NAME_LENGTH = 4
-_FIRST_CHARACTER = 32
+_FIRST_CHARACTER, _CHARACTERS = 32, 64
 # Frames whose arms deviate by less than 25 degrees from a line are not frames (supplement 4.3.2).
 _MAX_COSINE = float(np.cos(np.deg2rad(25.0)))
 _SAME_PLACE = 1e-6  # Å
@@ -44,7 +45,8 @@ def tokenise(structure: Structure, library: ComponentLibrary, seed: int) -> tupl
     reference position (``ref_mask`` false).
 
     Raises:
-        ChemistryError: the library lacks a component, or no conformer of it can be made.
+        ChemistryError: the library lacks a component, no conformer of it can be made, or an atom's name has a character
+            that features have no number for.
     """
     references = {name: _reference(library.get(name), seed) for name in dict.fromkeys(structure.residues.name.tolist())}
     counts = np.bincount(structure.atoms.residue, minlength=len(structure.residues))
@@ -177,9 +179,19 @@ def _tokens(structure: Structure, rows: Int[np.ndarray, "N 10"]) -> Tokens:
 
 
 def _name_characters(names: np.ndarray) -> Int[np.ndarray, "A 4"]:
-    """Return four characters per name as code - 32 in capitals; zero, a blank, behind short names."""
+    """Return four characters per name as code - 32 in capitals; zero, a blank, behind short names.
+
+    Raises:
+        ChemistryError: a name has a character outside the 64 that features know.
+    """
     characters = np.zeros((len(names), _NAME_LENGTH), dtype=np.int64)
     for row, name in enumerate(names.tolist()):
-        for column, letter in enumerate(name[:_NAME_LENGTH].upper()):
-            characters[row, column] = ord(letter) - _FIRST_CHARACTER
+        for column, letter in enumerate(name.upper()[:_NAME_LENGTH]):
+            number = ord(letter) - _FIRST_CHARACTER
+            if not 0 <= number < _CHARACTERS:
+                raise ChemistryError(
+                    f"An atom is named {name!r}, and {letter!r} has no place in the features: expected ASCII letters, "
+                    "digits and signs up to '_'; rename the atom."
+                )
+            characters[row, column] = number
     return characters

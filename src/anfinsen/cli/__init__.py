@@ -1,5 +1,5 @@
 """The command line: thin, it joins the rooms and holds no logic of its own."""
 
-from .main import main
+from .app import main
 
 __all__ = ["main"]

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from anfinsen.chemistry import ChainKind, Structure
+from anfinsen.chemistry import ChainKind, ComponentLibrary, Structure, residue_type
 from anfinsen.chemistry.read_structure import structure_from_bytes
-from anfinsen.chemistry.tokens import GAP, RESTYPE_INDEX, UNKNOWN_PROTEIN
+from anfinsen.chemistry.tokens import GAP
 from anfinsen.common.errors import AlignmentError, StructureError
 from anfinsen.jobs import TemplateAlignment
 
@@ -71,7 +71,7 @@ def template_features(complex_: Complex, max_templates: int) -> dict[str, Tensor
 
 
 def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemplate:
-    residues, structure = _template_chain(template.mmcif, name)
+    residues, structure, library = _template_chain(template.mmcif, name)
     query, hit = np.array(template.query_indices, dtype=np.int64), np.array(template.template_indices, dtype=np.int64)
     if len(query) != len(hit):
         raise AlignmentError(
@@ -92,29 +92,29 @@ def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemp
         np.zeros(length, dtype=bool),
     )
     for q, t in zip(query, hit, strict=True):
-        _fill(laid, int(q), structure, int(residues[t]))
+        _fill(laid, int(q), structure, library, int(residues[t]))
     return laid
 
 
-def _template_chain(mmcif: str, name: str) -> tuple[Int[np.ndarray, "R"], Structure]:
+def _template_chain(mmcif: str, name: str) -> tuple[Int[np.ndarray, "R"], Structure, ComponentLibrary]:
     """Read the template; return the residues of its one protein chain, in sequence order, unresolved ones included."""
-    structure, _ = structure_from_bytes(mmcif, name)
+    structure, library = structure_from_bytes(mmcif, name)
     proteins = [i for i, chain in enumerate(structure.chains) if chain.kind is ChainKind.PROTEIN]
     if len(proteins) != 1:
         raise StructureError(
             f"The mmCIF text of {name} has {len(proteins)} protein chains: "
             "expected exactly one, cut it to the chain meant."
         )
-    return np.flatnonzero(structure.residues.chain == proteins[0]), structure
+    return np.flatnonzero(structure.residues.chain == proteins[0]), structure, library
 
 
-def _fill(laid: _ChainTemplate, query: int, structure: Structure, residue: int) -> None:
+def _fill(laid: _ChainTemplate, query: int, structure: Structure, library: ComponentLibrary, residue: int) -> None:
     atoms = structure.atoms
     mine = np.flatnonzero((atoms.residue == residue) & atoms.resolved)
     position = {str(atoms.name[atom]): atoms.coordinates[atom] for atom in mine}
     code = str(structure.residues.name[residue])
-    restype = RESTYPE_INDEX.get(code, UNKNOWN_PROTEIN)
-    laid.restype[query] = restype
+    # A modified residue (selenomethionine) counts as its parent, as it does in the query.
+    laid.restype[query] = residue_type(library.get(code), ChainKind.PROTEIN)
     beta = position.get("CA" if code == "GLY" else "CB")
     if beta is not None:
         laid.pseudo_beta[query], laid.pseudo_beta_mask[query] = beta, True

@@ -4,8 +4,8 @@ from .confidence import Confidence, contact_probabilities, ranking_score
 from .inspection import ChainSummary, Inspection, inspect_job
 from .memory import Estimate, Size, estimate
 from .options import DEFAULT_MODEL, PredictOptions
-from .predictor import Predictor, predict
 from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
+from .predictor import Predictor, predict
 from .record import fingerprint, recorded_fingerprint, run_record, settings_file
 from .runner import JobRequest, Outcome, job_files, prepare_output, read_requests, run_jobs
 

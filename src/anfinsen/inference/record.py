@@ -11,8 +11,8 @@ from typing import Any
 from anfinsen.jobs import Job, job_json
 from anfinsen.weights import WeightsInfo
 
-from .predictor import Predictor
 from .prediction import Prediction, RunSettings
+from .predictor import Predictor
 
 FORMAT = "anfinsen-run-1"
 

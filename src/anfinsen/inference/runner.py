@@ -18,8 +18,8 @@ from anfinsen.common.errors import AnfinsenError, JobError, OutputError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.jobs import Job, load_jobs_with_notes
 
-from .predictor import Predictor
 from .prediction import Prediction
+from .predictor import Predictor
 from .record import fingerprint, recorded_fingerprint
 
 JOB_SUFFIXES = (".json", ".yaml", ".yml", ".fasta", ".fa", ".faa", ".fna")
@@ -164,11 +164,21 @@ def whole_folder(target: Path) -> Iterator[Path]:
             inside = staging / target.name
             inside.mkdir(parents=True)
             yield inside
-            if target.exists():
-                target.rename(staging / "replaced")
-            inside.rename(target)
+            _swap(target, inside, staging / "replaced")
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(target: Path, new: Path, aside: Path) -> None:
+    """Put ``new`` in the place of ``target``; if that fails, or is interrupted, ``target`` is as it was."""
+    try:
+        if target.exists():
+            target.rename(aside)
+        new.rename(target)
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
 
 
 def _is_done(target: Path, run: str, overwrite: bool) -> bool:

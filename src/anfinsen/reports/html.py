@@ -7,6 +7,7 @@ import gzip
 import html
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "NOTES": _notes(prediction, len(ranking)),
         "VERSION": html.escape(prediction.versions["anfinsen"]),
         "DATA": _packed(json.dumps(report_data(prediction, ranking, models), allow_nan=False)),
-        "PLOTLY": _packed(_library("plotly", "package_data/plotly.min.js")),
-        "VIEWER": _packed(_library("molstar_cli", "static/molstar/molstar.js")),
-        "VIEWER_STYLE": _packed(_library("molstar_cli", "static/molstar/molstar.css")),
+        "PLOTLY": _packed_library("plotly", "package_data/plotly.min.js"),
+        "VIEWER": _packed_library("molstar_cli", "static/molstar/molstar.js"),
+        "VIEWER_STYLE": _packed_library("molstar_cli", "static/molstar/molstar.css"),
         "SCRIPT": _asset("report.js"),
     }
     pieces = _asset("report.html").split("@@")
@@ -56,9 +57,10 @@ def _asset(name: str) -> str:
     return resources.files("anfinsen.reports").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _library(package: str, path: str) -> str:
+@cache  # megabytes, the same in every report of a batch
+def _packed_library(package: str, path: str) -> str:
     try:
-        return Path(str(resources.files(package) / path)).read_text(encoding="utf-8")
+        return _packed(Path(str(resources.files(package) / path)).read_text(encoding="utf-8"))
     except (ModuleNotFoundError, OSError) as error:
         raise MissingExtraError(
             f"The report needs {package.replace('_', '-')}: pip install 'anfinsen[report]'."

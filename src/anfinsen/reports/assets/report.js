@@ -64,16 +64,16 @@
       line: { color: variable("--soft"), width: 1, dash: "dash" },
     }));
     // A gap between chains, so that no line joins them.
-    const x = [], y = [], text = [];
+    const x = [], y = [], text = [], size = [];
     spans.forEach((span) => {
       for (let index = span.start; index < span.end; index += 1) {
         x.push(index + 1); y.push(sample.plddt[index]); text.push(report.residues[index]);
+        size.push(span.end - span.start === 1 ? 5 : 0); // a single residue makes no line
       }
-      x.push(null); y.push(null); text.push("");
+      x.push(null); y.push(null); text.push(""); size.push(0);
     });
-    const lone = spans.some((span) => span.end - span.start === 1);
     const trace = {
-      x, y, text, mode: lone ? "lines+markers" : "lines", marker: { size: 4 }, line: { color: variable("--accent"), width: 1.6 },
+      x, y, text, mode: "lines+markers", marker: { size, line: { width: 0 }, color: variable("--accent") }, line: { color: variable("--accent"), width: 1.6 },
       hovertemplate: "%{text}<br>pLDDT %{y:.1f}<extra></extra>",
     };
     Plotly.react("plddt-plot", [trace], layout({

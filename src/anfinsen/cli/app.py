@@ -32,6 +32,7 @@ app.command()(inspect)
 app.add_typer(train_app, name="train")
 
 DEBUG = "--debug"
+INTERRUPTED = 130  # what shells use for Ctrl-C
 # click's ClickException, which some versions of typer keep a copy of; every usage error derives from it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -82,10 +83,10 @@ def run(arguments: list[str]) -> int:
     except AnfinsenError as error:
         return _sentence(str(error), debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _sentence("Interrupted: finished jobs are whole, nothing of the running one is kept.", False, 130)
-    except BrokenPipeError:
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer turns a broken pipe, and nothing else, into SystemExit here
         # The reader has gone (as in `anfinsen schema | head`); keep Python from trying to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 0
     except Exception as error:
         kind = type(error).__name__
@@ -95,6 +96,8 @@ def run(arguments: list[str]) -> int:
             debug,
             1,
         )
+    if code == INTERRUPTED:
+        return _sentence("Interrupted: finished jobs are whole, nothing of the running one is kept.", False, code)
     return code if isinstance(code, int) else 0
 
 
