@@ -5,8 +5,9 @@ import random
 from functools import cache
 
 import numpy as np
-from anfinsen.chemistry import Component, ComponentLibrary
 from biotite.structure.info import get_ccd
+
+from anfinsen.chemistry import Component, ComponentLibrary
 
 TYPES = ("PEPTIDE", "SACCHARIDE", "DNA", "RNA", "NON-POLYMER")
 

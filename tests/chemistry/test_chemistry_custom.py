@@ -263,6 +263,7 @@ WATER = "data_W1\n_chem_comp.id W1\nloop_\n_chem_comp_atom.atom_id\n_chem_comp_a
         (WATER + WATER.replace("data_W1", "data_W2"), "more than once"),
         (WATER.replace("O O", "O Qq"), "does not exist"),
         (WATER.replace("O O", "OXYGEN O"), "1 to 4 printable"),
+        (WATER.replace("O O", "O~ O"), "none of"),
         (WATER + "O2 O\n", "no bonds"),
         (
             WATER + "O O\n" + BOND + "O O SING\n",

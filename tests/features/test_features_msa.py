@@ -16,6 +16,7 @@ from anfinsen.features import (
     complex_from_structure,
     featurise,
     msa_profile,
+    pairing_notes,
     prepare_job,
 )
 from anfinsen.jobs import Job, Ligand, Modification, Polymer, TemplateAlignment
@@ -90,6 +91,26 @@ def test_copies_of_one_chain_are_not_paired(library):
     alignments = dict.fromkeys("AB", ChainAlignments(unpaired=_msa([("u", "M--")], "MCK"), paired=msa))
     batch = _featurise(library, (_protein("A", 1, "MCK"), _protein("B", 1, "MCK", 2)), alignments)
     assert [_letters(batch, row) for row in range(len(batch.msa))] == ["MCKMCK", "M--M--"]
+
+
+def test_paired_alignments_that_add_nothing_are_named(library):
+    first, second = "MCK", "GG"
+
+    def notes(chains, **paired):
+        structure = assemble("test", chains, (), library)
+        given = {name: ChainAlignments(paired=msa) for name, msa in paired.items()}
+        return pairing_notes(complex_from_structure(structure, library, given, 0))
+
+    named = _msa([("t OX=1", "MCA")], first)
+    two = (_protein("A", 1, first), _protein("B", 2, second))
+    assert notes(two, A=named, B=_msa([("t OX=1", "GA")], second)) == ()
+    assert notes(two) == ()
+    (note,) = notes(two, A=named)
+    assert "chains A is not used" in note
+    (note,) = notes(two, A=named, B=_msa([("t OX=2", "GA")], second))
+    assert "No species" in note
+    (note,) = notes((_protein("A", 1, first), _protein("B", 1, first, copy=2)), A=named, B=named)
+    assert "chains A, B is not used" in note
 
 
 def test_rows_are_capped_and_the_profile_is_not(library):

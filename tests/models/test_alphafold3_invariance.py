@@ -65,16 +65,18 @@ ATOM_AXES = {"denoised": (1,), "plddt": (1,), "resolved": (1,)}
 def _select(outputs, tokens, atoms):
     result = {}
     for name, value in outputs.items():
-        index = tokens if name in TOKEN_AXES else atoms
+        index, moved = tokens if name in TOKEN_AXES else atoms, value
         for axis in TOKEN_AXES.get(name, ATOM_AXES.get(name, ())):
-            value = value.index_select(axis, index)
-        result[name] = value
+            moved = moved.index_select(axis, index)
+        result[name] = moved
     return result
 
 
 def _assert_same(found, expected, **tolerance):
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, **(tolerance or TOLERANCE), msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            found[name], value, **(tolerance or TOLERANCE), msg=lambda text, name=name: name + text
+        )
         assert value.abs().max() > 1e-3, name  # not the same because all is zero
 
 
@@ -189,7 +191,9 @@ def test_samples_do_not_see_one_another(model, batch):
         trunk = model.trunk(_double(batch), recycles=0)
         both = model.confidence(_double(batch), trunk, x)
         alone = model.confidence(_double(batch), trunk, x[1:])
-    _assert_same({k: v[0] for k, v in dataclasses.asdict(alone).items()}, {k: v[1] for k, v in dataclasses.asdict(both).items()})
+    _assert_same(
+        {k: v[0] for k, v in dataclasses.asdict(alone).items()}, {k: v[1] for k, v in dataclasses.asdict(both).items()}
+    )
 
 
 def test_checkpointed_blocks_give_the_same_gradients(batch):

@@ -66,7 +66,9 @@ def test_an_untrained_model_starts_without_recycling_templates_and_distogram(bat
     assert not model.trunk_module.single_recycle.weight.any()
     assert not model.trunk_module.templates.output.weight.any()
     assert not _trunk(model, batch).pair.isnan().any()
-    assert torch.equal(model.distogram_logits(_trunk(model, batch)), torch.zeros(len(batch.restype), len(batch.restype), 64))
+    assert torch.equal(
+        model.distogram_logits(_trunk(model, batch)), torch.zeros(len(batch.restype), len(batch.restype), 64)
+    )
 
 
 def test_the_gradient_flows_through_the_last_cycle_only(batch):
@@ -307,7 +309,12 @@ def test_each_step_is_reported(model, batch):
     steps = []
     with torch.no_grad():
         model.sample(
-            batch, _trunk(model, batch), samples=1, steps=7, generator=torch_generator(0), on_step=lambda: steps.append(1)
+            batch,
+            _trunk(model, batch),
+            samples=1,
+            steps=7,
+            generator=torch_generator(0),
+            on_step=lambda: steps.append(1),
         )
     assert len(steps) == 7
 
@@ -346,7 +353,7 @@ def test_presets_survive_json_and_refuse_unknown_keys(name):
 
 
 def test_unknown_presets_and_impossible_heads_are_refused():
-    with pytest.raises(ConfigError, match="'tiny'.*full, small, mini"):
+    with pytest.raises(ConfigError, match=r"'tiny'.*full, small, mini"):
         alphafold3_config("tiny")
     with pytest.raises(ConfigError, match="c_token and token_heads"):
         AlphaFold3Config(token_heads=7)

@@ -62,9 +62,7 @@ def test_labels_hold_the_files_coordinates_and_place_the_rest_nearby(example):
     complex_, batch, labels = example
     atoms = complex_.structure.atoms
     resolved = labels.resolved
-    np.testing.assert_allclose(
-        labels.coordinates[resolved].numpy(), atoms.coordinates[atoms.resolved], atol=1e-4
-    )
+    np.testing.assert_allclose(labels.coordinates[resolved].numpy(), atoms.coordinates[atoms.resolved], atol=1e-4)
     assert 0 < (~resolved).sum() < len(resolved)
     assert torch.isfinite(labels.coordinates).all()
     distance = torch.cdist(labels.coordinates[~resolved], labels.coordinates[resolved]).min(dim=1).values

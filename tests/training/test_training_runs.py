@@ -26,9 +26,13 @@ def tiny(monkeypatch):
     """A preset called "tiny" with a recipe of five steps."""
     pytest.importorskip("tensorboard")
     stage = Stage(steps=3, crop=24, diffusion_batch=2, losses=LossConfig(), rollout=0, msa_rows=2)
-    last = dataclasses.replace(stage, steps=2, train="confidence", rollout=1, losses=LossConfig(confidence=1.0, pae=1.0))
+    last = dataclasses.replace(
+        stage, steps=2, train="confidence", rollout=1, losses=LossConfig(confidence=1.0, pae=1.0)
+    )
     monkeypatch.setitem(presets.PRESETS, "tiny", TINY)
-    monkeypatch.setitem(RECIPES, "tiny", Recipe(stages=(stage, last), examples_per_step=2, warmup=2, recycles=1, rollout_steps=2))
+    monkeypatch.setitem(
+        RECIPES, "tiny", Recipe(stages=(stage, last), examples_per_step=2, warmup=2, recycles=1, rollout_steps=2)
+    )
 
 
 @pytest.fixture

@@ -54,7 +54,11 @@ def _outputs(model):
     with torch.no_grad():
         trunk = model.trunk(batch, recycles=1)
         cache = model.diffusion.precompute(batch, trunk.s_inputs, trunk.single, trunk.pair)
-        return trunk.pair, model.diffusion(x, torch.tensor([3.0]), batch, cache), model.confidence(batch, trunk, x).plddt
+        return (
+            trunk.pair,
+            model.diffusion(x, torch.tensor([3.0]), batch, cache),
+            model.confidence(batch, trunk, x).plddt,
+        )
 
 
 def _one_sentence(error, path):
@@ -145,7 +149,9 @@ def test_missing_files_and_folders(tmp_path):
         load_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["alphafold3", "alphafold3-full", "alphafold2-mini", "alphafold3-tiny:random", "", "a:random"])
+@pytest.mark.parametrize(
+    "name", ["alphafold3", "alphafold3-full", "alphafold2-mini", "alphafold3-tiny:random", "", "a:random"]
+)
 def test_unknown_names_are_refused_with_the_known_ones(name):
     with pytest.raises(ConfigError, match="mini"):
         load_model(name)

@@ -67,6 +67,9 @@ def schema() -> None:
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    # OpenMP's threads spin while they wait, which on a shared machine multiplies the time of everything; it reads this
+    # when PyTorch is imported, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -4,7 +4,7 @@ from .bonds import loss_bonds
 from .complexes import ChainAlignments, Complex, complex_from_structure, prepare_job
 from .config import FeatureConfig
 from .featurise import BATCH_AXES, featurise, pad_batch
-from .msa import msa_profile, row_features
+from .msa import msa_profile, pairing_notes, row_features
 from .reference import frame_rotations
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "loss_bonds",
     "msa_profile",
     "pad_batch",
+    "pairing_notes",
     "prepare_job",
     "row_features",
 ]

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from anfinsen.chemistry import Structure, Tokens
 
-LIGAND_KIND = 3
-
 
 def token_bond_pairs(structure: Structure, tokens: Tokens, atom_token: Int[np.ndarray, "A"]) -> Int[np.ndarray, "P 2"]:
     """Return the bonded token pairs that the sequence alone does not tell.

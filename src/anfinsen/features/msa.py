@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from anfinsen.alignments import Msa, pair_rows, take_rows
+from anfinsen.alignments import Msa, pair_rows, species_of, take_rows
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import GAP, RESTYPES
 
@@ -102,13 +102,40 @@ def _chain_rows(complex_: Complex, config: FeatureConfig) -> list[_ChainRows]:
     return chains
 
 
-def _paired_rows(complex_: Complex, config: FeatureConfig) -> list[Msa | None]:
-    """Rows paired by species over the protein chains; only where there are two different ones (released code)."""
-    structure = complex_.structure
-    proteins = [i for i, chain in enumerate(structure.chains) if chain.kind is ChainKind.PROTEIN]
-    none: list[Msa | None] = [None] * len(structure.chains)
+def pairing_notes(complex_: Complex) -> tuple[str, ...]:
+    """Return what a reader should know about paired alignments that add nothing, one sentence each."""
+    chains, taking_part = complex_.structure.chains, _paired_chains(complex_)
+    rows = {i: known.paired for i, known in enumerate(complex_.alignments) if known.paired and known.paired.depth > 1}
+    notes = []
+    if idle := [chains[i].chain_id for i in rows if i not in taking_part]:
+        notes.append(
+            f"The paired alignment of chains {', '.join(idle)} is not used: rows are paired only where two different "
+            "proteins are present and two chains have paired alignments; give it as the unpaired alignment to use its "
+            "rows."
+        )
+    species = [{species_of(text) for text in rows[i].descriptions[1:]} - {""} for i in taking_part if i in rows]
+    if taking_part and rows and sum(map(len, species)) == len(set().union(*species)):
+        notes.append(
+            "No species is named in the paired alignments of two chains, so none of their rows is paired: headers must "
+            "name it as UniProt does (OX=9606, TaxID=9606 or >sp|P01308|INS_HUMAN)."
+        )
+    return tuple(notes)
+
+
+def _paired_chains(complex_: Complex) -> list[int]:
+    """Protein chains whose rows are paired by species: none unless there are two different ones (released code)."""
+    chains = complex_.structure.chains
+    proteins = [i for i, chain in enumerate(chains) if chain.kind is ChainKind.PROTEIN]
     with_pairs = [i for i in proteins if complex_.alignments[i].paired is not None]
-    if len({structure.chains[i].entity_id for i in proteins}) < 2 or len(with_pairs) < 2:
+    several = len({chains[i].entity_id for i in proteins}) > 1
+    return with_pairs if several and len(with_pairs) > 1 else []
+
+
+def _paired_rows(complex_: Complex, config: FeatureConfig) -> list[Msa | None]:
+    structure = complex_.structure
+    none: list[Msa | None] = [None] * len(structure.chains)
+    with_pairs = _paired_chains(complex_)
+    if not with_pairs:
         return none
     sources = [_paired_source(complex_.alignments[i]) for i in with_pairs]
     table = pair_rows(sources, config.max_paired_rows, config.max_paired_per_species)

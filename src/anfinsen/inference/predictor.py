@@ -13,7 +13,7 @@ from anfinsen.common.device import choose_device
 from anfinsen.common.errors import JobError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import torch_generator
-from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
+from anfinsen.features import Complex, FeatureConfig, featurise, pairing_notes, prepare_job
 from anfinsen.jobs import Job, load_jobs_with_notes
 from anfinsen.models.alphafold3 import AlphaFold3, TrunkOutput
 from anfinsen.nn.batch import Batch
@@ -116,31 +116,19 @@ class Predictor:
 
     @torch.no_grad()
     def _seed(self, prepared: Complex, batch: Batch, seed: int, at_once: int, label: str) -> SeedPrediction:
+        self.progress.stage(f"Trunk{label}", self.recycles + 1)
+        # Each stage gives its buffers back before the next one asks for its own.
         with reuse_buffers():
-            self.progress.stage(f"Trunk{label}", self.recycles + 1)
             trunk = self.model.trunk(
                 batch,
                 recycles=self.recycles,
                 generator=torch_generator(seed, "msa"),
                 on_recycle=self.progress.advance,
             )
-            contacts = contact_probabilities(self.model.distogram_logits(trunk))
-            samples = self.options.samples
-            groups = [range(start, min(start + at_once, samples)) for start in range(0, samples, at_once)]
-            self.progress.stage(f"Diffusion{label}", len(groups) * self.steps)
-            parts = [
-                self.model.sample(
-                    batch,
-                    trunk,
-                    samples=len(group),
-                    steps=self.steps,
-                    # On the CPU, so that every device starts from the same noise.
-                    generator=torch_generator(seed, "diffusion", group.start),
-                    on_step=self.progress.advance,
-                )
-                for group in groups
-            ]
-            coordinates = torch.cat(parts)
+        contacts = contact_probabilities(self.model.distogram_logits(trunk))
+        with reuse_buffers():
+            coordinates = self._sample(batch, trunk, seed, at_once, label)
+        with reuse_buffers():
             confidences = self._confidences(prepared, batch, trunk, coordinates, label)
         return SeedPrediction(
             seed=seed,
@@ -148,6 +136,24 @@ class Predictor:
             confidences=confidences,
             contact_probs=contacts,
         )
+
+    def _sample(self, batch: Batch, trunk: TrunkOutput, seed: int, at_once: int, label: str) -> torch.Tensor:
+        samples = self.options.samples
+        groups = [range(start, min(start + at_once, samples)) for start in range(0, samples, at_once)]
+        self.progress.stage(f"Diffusion{label}", len(groups) * self.steps)
+        parts = [
+            self.model.sample(
+                batch,
+                trunk,
+                samples=len(group),
+                steps=self.steps,
+                # On the CPU, so that every device starts from the same noise.
+                generator=torch_generator(seed, "diffusion", group.start),
+                on_step=self.progress.advance,
+            )
+            for group in groups
+        ]
+        return torch.cat(parts)
 
     def _confidences(
         self, prepared: Complex, batch: Batch, trunk: TrunkOutput, coordinates: torch.Tensor, label: str
@@ -193,7 +199,7 @@ def complex_notes(prepared: Complex) -> tuple[str, ...]:
             f"No alignment is given for protein chains {', '.join(lone)}: structures from a single sequence are less "
             "accurate."
         )
-    return tuple(notes)
+    return (*notes, *pairing_notes(prepared))
 
 
 def _depth(msa: Msa | None) -> int:

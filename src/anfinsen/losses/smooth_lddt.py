@@ -67,7 +67,7 @@ class _SmoothLddt(torch.autograd.Function):
         at_once = max(1, PAIRS_AT_ONCE // max(pair_count, 1))
         for start in range(0, samples if pair_count else 0, at_once):
             part = slice(start, start + at_once)
-            # One row per atom with the samples side by side: gathering long rows is several times as fast as short ones.
+            # One row per atom with the samples side by side: gathering long rows is several times faster.
             rows = x[part].permute(1, 2, 0).reshape(atoms, -1)
             offset = (rows.index_select(0, pairs[0]) - rows.index_select(0, pairs[1])).view(pair_count, 3, -1)
             length = offset.square().sum(1).sqrt_()

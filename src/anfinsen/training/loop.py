@@ -98,7 +98,7 @@ class Trainer:
             NonFiniteError: loss or gradients are not finite; the weights are as they were.
         """
         stage, step = self.stage, self.steps_done
-        self._freeze(stage)
+        self._enter(stage)
         self.model.train(stage.train == "all")
         self.optimizer.zero_grad(set_to_none=True)
         recycles = int(numpy_generator(self.seed, "recycles", step).integers(self.recipe.recycles + 1))
@@ -132,7 +132,12 @@ class Trainer:
         self.whole = True
         return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(step)}
 
-    def _freeze(self, stage: Stage) -> None:
+    def _enter(self, stage: Stage) -> None:
+        if stage.train == "confidence" and self.recipe.begins_stage(self.steps_done):
+            # The averaged weights are those that will be used: confidence is learnt about their structures. The head's
+            # own average starts afresh, or it would still be half untrained at the end.
+            self.model.load_state_dict({**self.model.state_dict(), **self.ema.shadow})
+            self.ema.updates = 0
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(stage.train == "all" or name.startswith("confidence_head."))
 
@@ -210,7 +215,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
                     trainer.save(options.out, metadata)
                 if out_of_time:
                     progress.note(
-                        f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on from here."
+                        f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on."
                     )
                     break
         except KeyboardInterrupt:

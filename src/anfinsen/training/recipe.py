@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from anfinsen.losses import LossConfig
@@ -73,6 +74,11 @@ class Recipe:
             step -= stage.steps
         return self.stages[-1]
 
+    def begins_stage(self, step: int) -> bool:
+        """Return whether step number ``step`` is the first of a stage."""
+        starts = accumulate((stage.steps for stage in self.stages[:-1]), initial=0)
+        return step in set(starts)
+
     def rate_at(self, step: int) -> float:
         """Return the learning rate of step ``step``.
 
@@ -129,7 +135,7 @@ MINI = Recipe(
             msa_rows=64,
         ),
         Stage(
-            steps=120,
+            steps=400,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),

@@ -62,15 +62,20 @@ def example_loss(
     diffusion = distogram = None
     if denoised_and_levels is not None and logits is not None:
         denoised, sigma = denoised_and_levels
+        _check_finite(denoised)  # the alignment within the loss cannot cope with NaN
         diffusion = diffusion_loss(denoised.float(), sigma, batch, labels, stage.losses)
         distogram = distogram_loss(logits.float(), batch, labels)
     confidence = _confidence(model, batch, labels, trunk, settings, generator) if settings.rollout else None
     loss = training_loss(stage.losses, diffusion, distogram, confidence, labels.weight)
-    if not torch.isfinite(loss.total):
+    _check_finite(loss.total)
+    return loss
+
+
+def _check_finite(values: Tensor) -> None:
+    if not torch.isfinite(values).all():
         raise NonFiniteError(
             "The training loss is not finite: lower the learning rate, or go on from the last checkpoint in float32."
         )
-    return loss
 
 
 def noised_copies(
