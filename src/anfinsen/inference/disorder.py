@@ -68,17 +68,19 @@ def _relative_accessibility(
 def accessible_area(coordinates: Float[np.ndarray, "n 3"], radii: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """Return the area in Å² that the centre of a water molecule can reach around each atom (Shrake and Rupley 1973).
 
-    Written with a tree of neighbours because poor predictions are spread so far that grids of cells exhaust memory.
+    Points are looked up in trees, because poor predictions are spread so far that grids of cells exhaust memory, or are
+    so dense that lists of neighbours do.
     """
     reach = radii + PROBE
-    tree, sphere = cKDTree(coordinates), _sphere()
-    free = np.empty(len(coordinates))
-    for index, near in enumerate(tree.query_ball_point(coordinates, reach + reach.max())):
-        others = np.array([other for other in near if other != index], dtype=np.int64)
-        points = coordinates[index] + reach[index] * sphere
-        squares = ((points[:, None] - coordinates[others]) ** 2).sum(-1)
-        free[index] = 1 - (squares < reach[others] ** 2).any(1).mean()
-    return free * 4 * np.pi * reach**2
+    points = coordinates[:, None] + reach[:, None, None] * _sphere()
+    covered = np.zeros(points.shape[:2], dtype=bool)
+    for distance in np.unique(reach):
+        tree, left = cKDTree(coordinates[reach == distance]), ~covered
+        # Just below the reach: an atom does not cover the points on its own sphere.
+        found, _ = tree.query(points[left], distance_upper_bound=distance * (1 - 1e-9))
+        covered[left] = np.isfinite(found)
+    area: Float[np.ndarray, "n"] = (1 - covered.mean(axis=1)) * 4 * np.pi * reach**2
+    return area
 
 
 @cache

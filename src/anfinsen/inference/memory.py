@@ -19,11 +19,14 @@ GIB = 2**30
 # Samples are drawn together while their own memory stays below this; the same on all machines, because the grouping
 # decides which random numbers each sample gets.
 GROUP_BYTES = 2 * GIB
-PROGRAM_BYTES = 500 * 2**20  # Python, torch and the chemistry before any model is loaded
-PAIR_COPIES = 6.0  # pair representations alive at once at the trunk's peak; measured, see `docs/outputs.md`
-LOGIT_COPIES = 3.5  # PAE and PDE logits with their probabilities, of one sample; measured
-# Arithmetic per second that the networks reach; measured on one core of a 2-core server, and assumed of accelerators.
-CORE_FLOPS, CUDA_FLOPS, MPS_FLOPS = 20e9, 2e13, 1e12
+# Fitted to peak resident sizes of 128 to 768 tokens with `mini`, `small` and `full` on a CPU (see `docs/outputs.md`).
+PROGRAM_BYTES = 610 * 2**20  # Python, torch, and the chemistry with its dictionary of components
+TRUNK_PAIRS, CONFIDENCE_PAIRS = 7.5, 6.0  # pair representations alive at the peak of the stage
+CONFIDENCE_PAIR_BYTES = 1340  # per pair of tokens, whatever the width: encoded distances, PAE and PDE logits
+# Arithmetic per second and core, measured at c_z = 128 on a 2-core server; narrow networks reach less, as the power says
+# (22, 34 and 52 GFLOP/s for mini, small and full). Those of accelerators are assumed.
+CORE_FLOPS, WIDTH_POWER = 52e9, 0.6
+CUDA_FLOPS, MPS_FLOPS = 2e13, 1e12
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,12 @@ def estimate(
     """Return the peak memory of a run and the time of one seed with ``samples`` structures.
 
     The formula counts the tensors that grow with the job; its constants were fitted to measured runs (peak resident
-    size and CPU time), so take it as ±30 %.
+    size and CPU time). On a CPU memory is within 10 % and time within a factor of 2 of what was measured.
     """
     trunk = (recycles + 1) * _trunk_flops(size, config)
     confidence = samples * config.confidence_blocks * _pair_block_flops(size.tokens, config)
     diffusion = samples * steps * _step_flops(size, config)
-    return Estimate(_peak_bytes(size, config, at_once), (trunk + confidence + diffusion) / _flops_per_second(device))
+    return Estimate(_peak_bytes(size, config, at_once), (trunk + confidence + diffusion) / _flops_per_second(config, device))
 
 
 def samples_at_once(size: Size, config: AlphaFold3Config) -> int:
@@ -154,15 +157,15 @@ def _gib(count: int) -> str:
 
 
 def _peak_bytes(size: Size, config: AlphaFold3Config, at_once: int) -> int:
-    """Return program + weights + the largest of the three stages; the trunk's output stays through all of them."""
+    """Return program + weights + the largest of the stages; the trunk's output stays through all of them."""
     n = size.tokens
-    pair = FLOAT * n * n * config.c_z
-    msa = FLOAT * 3 * size.msa_rows * n * (config.c_m + 34)
-    trunk = PAIR_COPIES * pair + msa
-    biases = FLOAT * n * n * config.token_heads * config.token_blocks
-    diffusion = 2 * pair + min(biases, config.diffusion.bias_cache_bytes) + at_once * _sample_bytes(size, config)
-    confidence = PAIR_COPIES * pair + LOGIT_COPIES * FLOAT * n * n * 64
-    return int(PROGRAM_BYTES + FLOAT * _parameters(config) + max(trunk, diffusion, confidence))
+    pair, logits = FLOAT * n * n * config.c_z, FLOAT * n * n * 64
+    trunk = TRUNK_PAIRS * pair + FLOAT * 3 * size.msa_rows * n * (config.c_m + 34)
+    contacts = 2 * pair + 3 * logits
+    biases = min(FLOAT * n * n * config.token_heads * config.token_blocks, config.diffusion.bias_cache_bytes)
+    diffusion = 2 * pair + biases + at_once * _sample_bytes(size, config)
+    confidence = CONFIDENCE_PAIRS * pair + CONFIDENCE_PAIR_BYTES * n * n
+    return int(PROGRAM_BYTES + FLOAT * _parameters(config) + max(trunk, contacts, diffusion, confidence))
 
 
 def _sample_bytes(size: Size, config: AlphaFold3Config) -> int:
@@ -206,7 +209,9 @@ def _step_flops(size: Size, config: AlphaFold3Config) -> float:
     return 2.0 * (tokens + atoms)
 
 
-def _flops_per_second(device: torch.device) -> float:
+def _flops_per_second(config: AlphaFold3Config, device: torch.device) -> float:
     if device.type == "cuda":
         return CUDA_FLOPS
-    return MPS_FLOPS if device.type == "mps" else CORE_FLOPS * torch.get_num_threads()
+    if device.type == "mps":
+        return MPS_FLOPS
+    return CORE_FLOPS * min(1.0, (config.c_z / 128) ** WIDTH_POWER) * torch.get_num_threads()

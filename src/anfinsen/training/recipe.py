@@ -135,7 +135,7 @@ MINI = Recipe(
             msa_rows=64,
         ),
         Stage(
-            steps=194,
+            steps=200,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
