@@ -1,6 +1,6 @@
 """Proof that the training path learns: a small network over-fits 8 real complexes and samples them from noise.
 
-Run: python benchmarks/overfit.py STRUCTURES [--out overfit-output] [--steps 2400] [--samples 4]
+Run: python benchmarks/overfit.py STRUCTURES [--out overfit-output] [--steps N] [--samples 4]
 (on two cores: torchrun --nproc-per-node 2 benchmarks/overfit.py …). STRUCTURES is the folder that holds the files named
 in `COMPLEXES`. Everything is the product's own code: `StructureDataset`, `Trainer` with its losses, label permutation
 and averaged weights, and the sampler; only the sizes are small. Prints a Markdown table of lDDT, all atoms, pairs in
@@ -42,8 +42,9 @@ COMPLEXES = {
     "modified/1B7V.cif.gz": "protein with a ligand (haem C)",
 }
 LARGEST = 128  # tokens; no complex is cropped
+STEPS = 1800
 
-SMALLEST_NETWORK = AlphaFold3Config(
+NETWORK = AlphaFold3Config(
     c_s=64,
     c_z=24,
     c_m=16,
@@ -171,7 +172,7 @@ def overfit(
     plan: Recipe,
     *,
     samples: int = 4,
-    sampler_steps: int = 50,
+    sampler_steps: int = 100,
     seed: int = 0,
     workers: Workers | None = None,
     say: Callable[[str], None] = print,
@@ -179,7 +180,7 @@ def overfit(
     """Train by ``plan`` on `COMPLEXES` and return how well each is sampled afterwards; goes on from ``out``."""
     workers = workers or Workers()
     data = open_data(structures, out / "cache")
-    trainer = Trainer(SMALLEST_NETWORK, plan, seed, workers=workers)
+    trainer = Trainer(NETWORK, plan, seed, workers=workers)
     if trainer.resume(out):
         say(f"Going on from step {trainer.steps_done}.")
     recent: dict[str, list[float]] = {}
@@ -218,12 +219,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("structures", type=Path)
     parser.add_argument("--out", type=Path, default=Path("overfit-output"))
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--examples-per-step", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--sampler-steps", type=int, default=50)
+    parser.add_argument("--sampler-steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -23,8 +23,8 @@ GROUP_BYTES = 2 * GIB
 PROGRAM_BYTES = 610 * 2**20  # Python, torch, and the chemistry with its dictionary of components
 TRUNK_PAIRS, CONFIDENCE_PAIRS = 7.5, 6.0  # pair representations alive at the peak of the stage
 CONFIDENCE_PAIR_BYTES = 1340  # per pair of tokens, whatever the width: encoded distances, PAE and PDE logits
-# Arithmetic per second and core, measured at c_z = 128 on a 2-core server; narrow networks reach less, as the power says
-# (22, 34 and 52 GFLOP/s for mini, small and full). Those of accelerators are assumed.
+# Arithmetic per second and core, measured at c_z = 128 on a 2-core server; narrow networks reach less, as the power
+# says (22, 34 and 52 GFLOP/s for mini, small and full). Those of accelerators are assumed.
 CORE_FLOPS, WIDTH_POWER = 52e9, 0.6
 CUDA_FLOPS, MPS_FLOPS = 2e13, 1e12
 
@@ -64,7 +64,8 @@ def estimate(
     trunk = (recycles + 1) * _trunk_flops(size, config)
     confidence = samples * config.confidence_blocks * _pair_block_flops(size.tokens, config)
     diffusion = samples * steps * _step_flops(size, config)
-    return Estimate(_peak_bytes(size, config, at_once), (trunk + confidence + diffusion) / _flops_per_second(config, device))
+    seconds = (trunk + confidence + diffusion) / _flops_per_second(config, device)
+    return Estimate(_peak_bytes(size, config, at_once), seconds)
 
 
 def samples_at_once(size: Size, config: AlphaFold3Config) -> int:
@@ -214,4 +215,5 @@ def _flops_per_second(config: AlphaFold3Config, device: torch.device) -> float:
         return CUDA_FLOPS
     if device.type == "mps":
         return MPS_FLOPS
-    return CORE_FLOPS * min(1.0, (config.c_z / 128) ** WIDTH_POWER) * torch.get_num_threads()
+    narrow: float = min(1.0, (config.c_z / 128) ** WIDTH_POWER)
+    return CORE_FLOPS * narrow * torch.get_num_threads()

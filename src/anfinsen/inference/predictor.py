@@ -162,9 +162,17 @@ class Predictor:
         results = []
         chain = np.asarray(prepared.tokens.chain)
         for x in coordinates:
-            # One at a time: the logits of PAE and PDE are the largest tensors of the whole run.
-            logits = self.model.confidence(batch, trunk, x[None])
-            results.append(confidence(logits, x.float().cpu().numpy(), prepared.structure, batch, chain))
+            # One at a time, and without a name that would keep them during the next one: the logits of PAE and PDE
+            # are the largest tensors of the whole run.
+            results.append(
+                confidence(
+                    self.model.confidence(batch, trunk, x[None]),
+                    x.float().cpu().numpy(),
+                    prepared.structure,
+                    batch,
+                    chain,
+                )
+            )
             self.progress.advance()
         return tuple(results)
 
