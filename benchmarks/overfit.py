@@ -42,10 +42,10 @@ COMPLEXES = {
     "modified/1B7V.cif.gz": "protein with a ligand (haem C)",
 }
 LARGEST = 128  # tokens; no complex is cropped
-STEPS = 1800
+STEPS = 3400
 
 NETWORK = AlphaFold3Config(
-    c_s=64,
+    c_s=96,
     c_z=24,
     c_m=16,
     c_token_inputs=64,
@@ -74,12 +74,18 @@ NETWORK = AlphaFold3Config(
 )
 
 
-def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 4e-3, copies: int = 8) -> Recipe:
-    """Return ``steps`` steps of everything, and a hundredth as many of the confidence head alone."""
+def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 4e-3, copies: int = 16) -> Recipe:
+    """Return ``steps`` steps, the first three tenths of the trunk alone, then few of the confidence head alone."""
     # Equation 6 as the supplement prints it weighs all noise levels alike, and so the high ones, where a structure is
     # remembered, far more than the form that is the default (there, what counts is to remove a little noise).
-    losses = LossConfig(weighting="supplement", smooth_lddt=4.0, bond=1.0, distogram=1.0)
-    everything = Stage(steps=steps, crop=LARGEST, diffusion_batch=copies, losses=losses, rollout=0, msa_rows=1)
+    # The distogram must hold its own against it, or the trunk forgets what it learnt alone.
+    losses = LossConfig(weighting="supplement", smooth_lddt=4.0, bond=1.0, distogram=20.0)
+    trunk = Stage(
+        steps=round(0.3 * steps), crop=LARGEST, diffusion_batch=1, losses=losses, train="trunk", rollout=0, msa_rows=1
+    )
+    everything = Stage(
+        steps=steps - round(0.3 * steps), crop=LARGEST, diffusion_batch=copies, losses=losses, rollout=0, msa_rows=1
+    )
     confidence = Stage(
         steps=max(1, steps // 100),
         crop=LARGEST,
@@ -90,7 +96,7 @@ def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 4e-3, 
         learning_rate=1e-3,
     )
     return Recipe(
-        stages=(everything, confidence),
+        stages=(trunk, everything, confidence),
         examples_per_step=examples_per_step,
         learning_rate=learning_rate,
         beta2=0.98,
@@ -180,7 +186,7 @@ def overfit(
     """Train by ``plan`` on `COMPLEXES` and return how well each is sampled afterwards; goes on from ``out``."""
     workers = workers or Workers()
     data = open_data(structures, out / "cache")
-    trainer = Trainer(NETWORK, plan, seed, workers=workers)
+    trainer = Trainer(NETWORK, plan, seed, bf16=True, workers=workers)
     if trainer.resume(out):
         say(f"Going on from step {trainer.steps_done}.")
     recent: dict[str, list[float]] = {}
@@ -222,7 +228,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--examples-per-step", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=4e-3)
-    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--copies", type=int, default=16)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--sampler-steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

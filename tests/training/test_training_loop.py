@@ -119,6 +119,21 @@ def test_stages_follow_one_another_and_confidence_leaves_the_rest_alone(draw):
     assert trainer.stage is CONFIDENCE  # also beyond the end
 
 
+def test_a_trunk_stage_lowers_the_distogram_loss_and_leaves_the_rest_alone(draw):
+    stage = dataclasses.replace(ALL, steps=20, rollout=0, train="trunk")
+    trainer = _trainer(dataclasses.replace(RECIPE, stages=(stage, ALL), recycles=0))
+    before = _weights(trainer)
+    terms = [trainer.step(draw) for _ in range(20)]
+    assert set(terms[0]) == {"total", "distogram", "gradient_norm", "learning_rate"}
+    assert np.mean([t["distogram"] for t in terms[-5:]]) < 0.9 * np.mean([t["distogram"] for t in terms[:5]])
+    changed = {name for name, value in _weights(trainer).items() if not torch.equal(before[name], value)}
+    assert {"distogram.logits.weight"} < changed
+    assert all(name.startswith(("trunk_module.", "distogram.")) for name in changed)
+    trainer.step(draw)
+    diffusion = "diffusion.decoder.to_position.weight"
+    assert not torch.equal(before[diffusion], trainer.model.state_dict()[diffusion])  # everything again
+
+
 def test_the_first_stage_trains_everything(draw):
     trainer = _trainer()
     before = _weights(trainer)

@@ -32,6 +32,8 @@ from .step import StepSettings, example_loss, rollout
 from .workers import Workers, joined_workers, worker_device
 
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
+# Prefixes of the weights that a stage trains alone.
+_PARTS = {"trunk": ("trunk_module.", "distogram."), "confidence": ("confidence_head.",)}
 
 
 @runtime_checkable
@@ -99,7 +101,7 @@ class Trainer:
         """
         stage, step = self.stage, self.steps_done
         self._enter(stage)
-        self.model.train(stage.train == "all")
+        self.model.train(stage.train != "confidence")
         self.optimizer.zero_grad(set_to_none=True)
         recycles = int(numpy_generator(self.seed, "recycles", step).integers(self.recipe.recycles + 1))
         settings = StepSettings(
@@ -139,7 +141,7 @@ class Trainer:
             self.model.load_state_dict({**self.model.state_dict(), **self.ema.shadow})
             self.ema.updates = 0
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(stage.train == "all" or name.startswith("confidence_head."))
+            parameter.requires_grad_(stage.train == "all" or name.startswith(_PARTS[stage.train]))
 
     def validate(self, examples: list[tuple[Batch, Labels]]) -> dict[str, float]:
         """Return the mean lDDT of each interaction class over structures sampled with the averaged weights."""

@@ -53,17 +53,20 @@ def example_loss(
         NonFiniteError: the loss is NaN or infinite.
     """
     stage = settings.stage
-    train_all = stage.train == "all"
+    train_trunk = stage.train != "confidence"
     with torch.autocast(labels.coordinates.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
-        with torch.set_grad_enabled(train_all):
+        with torch.set_grad_enabled(train_trunk):
             trunk = model.trunk(batch, recycles=settings.recycles, generator=generator)
-        denoised_and_levels = _denoise(model, batch, labels, trunk, stage, generator) if train_all else None
-        logits = model.distogram_logits(trunk) if train_all else None
+        denoised_and_levels = None
+        if stage.train == "all":
+            denoised_and_levels = _denoise(model, batch, labels, trunk, stage, generator)
+        logits = model.distogram_logits(trunk) if train_trunk else None
     diffusion = distogram = None
-    if denoised_and_levels is not None and logits is not None:
+    if denoised_and_levels is not None:
         denoised, sigma = denoised_and_levels
         _check_finite(denoised)  # the alignment within the loss cannot cope with NaN
         diffusion = diffusion_loss(denoised.float(), sigma, batch, labels, stage.losses)
+    if logits is not None:
         distogram = distogram_loss(logits.float(), batch, labels)
     confidence = _confidence(model, batch, labels, trunk, settings, generator) if settings.rollout else None
     loss = training_loss(stage.losses, diffusion, distogram, confidence, labels.weight)

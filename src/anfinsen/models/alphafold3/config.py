@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from anfinsen.common.errors import ConfigError
@@ -110,8 +110,9 @@ class AlphaFold3Config:
 
     @property
     def template_block(self) -> PairformerConfig:
-        """One block of the template embedder."""
-        return self._pair_block(0, self.template.c, self.dropout_pair)
+        """One block of the template embedder; the heads share its own width (published: 4 x 16 over 64)."""
+        block = self._pair_block(0, self.template.c, self.dropout_pair)
+        return replace(block, c_pair_attention=max(1, self.template.c // self.heads_pair))
 
     @property
     def msa(self) -> MsaModuleConfig:
@@ -169,7 +170,6 @@ class AlphaFold3Config:
         )
 
     def _pair_block(self, c_s: int, c_z: int, dropout: float) -> PairformerConfig:
-        # In the template embedder the heads share its own width, as in the trunk (supplement 3.5).
         return PairformerConfig(
             c_s=c_s,
             c_z=c_z,
