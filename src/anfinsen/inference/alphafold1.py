@@ -1,0 +1,255 @@
+"""AlphaFold 1 on jobs: one protein chain, its alignment, its fold, all of its atoms, and how far to trust them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from anfinsen.chemistry import ChainKind
+from anfinsen.chemistry.tokens import AMINO_ACIDS, UNKNOWN_PROTEIN
+from anfinsen.common.device import choose_device
+from anfinsen.common.errors import JobError, NonFiniteError
+from anfinsen.common.progress import Progress, Silent
+from anfinsen.common.seeding import torch_generator
+from anfinsen.features import Complex, prepare_job
+from anfinsen.features.alphafold1 import (
+    COUPLING_BLOCK,
+    PAIR_CHANNELS,
+    AlphaFold1Features,
+    alphafold1_features,
+    evolution_of_msa,
+)
+from anfinsen.features.alphafold1_couplings import coupling_blocks, coupling_scores
+from anfinsen.geometry import pairwise_distances
+from anfinsen.jobs import Job
+from anfinsen.models.alphafold1 import (
+    AlphaFold1,
+    PairMaps,
+    Realisation,
+    RealisationConfig,
+    confidence_signals,
+    count_tiles,
+    distance_centres,
+    place_side_chains,
+    realise,
+)
+from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
+
+from .confidence import CONTACT_DISTANCE, Confidence
+from .disorder import fraction_disordered
+from .options import PredictOptions
+from .prediction import Prediction, SeedPrediction
+from .predictor import Predictor, complex_notes, versions
+
+_LETTERS = "ARNDCQEGHILKMFPSTWYV"  # in the order of `AMINO_ACIDS`
+_GLYCINE = AMINO_ACIDS.index("GLY")
+
+
+@dataclass(frozen=True)
+class AlphaFold1Seed:
+    """What one seed gave: what every model gives, and what only this one has (for reports)."""
+
+    prediction: SeedPrediction
+    realisation: Realisation
+
+
+class AlphaFold1Predictor(Predictor):
+    """A loaded AlphaFold 1, used as `Predictor` is.
+
+    Raises:
+        ConfigError, WeightsError: at construction, when device, model or weights cannot be used.
+    """
+
+    def __init__(
+        self, options: PredictOptions, progress: Progress | None = None, config: RealisationConfig | None = None
+    ) -> None:
+        # Not the base's: it would load AlphaFold 3.
+        self.options = options
+        self.progress: Progress = progress or Silent()
+        self.device = choose_device(options.device)
+        name = options.model if options.weights is None else str(options.weights.resolve())
+        self.network, self.weights = load_alphafold1(name, self.device)
+        self.config = config or RealisationConfig()
+        self.recycles = self.steps = 0  # it has neither
+        self.seeds: dict[int, AlphaFold1Seed] = {}  # of the last job
+
+    def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:
+        """Predict one job; ``notes`` of reading it are kept with the result.
+
+        Raises:
+            JobError: the job is not one protein chain. NonFiniteError: the model gave NaN or infinity.
+        """
+        job = self.with_seeds(job)
+        self.seeds = {}
+        first: Complex | None = None
+        for seed in job.seeds:
+            prepared = prepare_job(job, seed)
+            first = first or prepared
+            self.seeds[seed] = predict_seed(
+                prepared, self.network, seed, self.options.samples, self.config, self.progress
+            )
+        assert first is not None  # a job has at least one seed
+        return Prediction(
+            job=job,
+            structure=first.structure,
+            library=first.library,
+            tokens=first.tokens,
+            seeds=tuple(result.prediction for result in self.seeds.values()),
+            weights=self.weights,
+            settings=self.settings(1),
+            versions=versions(),
+            notes=(*notes, *complex_notes(first), *_alphafold1_notes(first)),
+        )
+
+
+def make_predictor(options: PredictOptions, progress: Progress | None = None) -> Predictor:
+    """Return the predictor of the model that ``options`` name, of whichever family.
+
+    Raises:
+        ConfigError, WeightsError: device, model or weights cannot be used.
+    """
+    name = options.model if options.weights is None else str(options.weights.resolve())
+    return AlphaFold1Predictor(options, progress) if is_alphafold1(name) else Predictor(options, progress)
+
+
+def predict_seed(
+    prepared: Complex,
+    model: AlphaFold1,
+    seed: int,
+    samples: int,
+    config: RealisationConfig | None = None,
+    progress: Progress | None = None,
+) -> AlphaFold1Seed:
+    """Fold one chain; up to ``samples`` structures of the pool, the lowest potential first.
+
+    Raises:
+        JobError: the job is not one protein chain. NonFiniteError: the model gave NaN or infinity.
+    """
+    config, progress = config or RealisationConfig(), progress or Silent()
+    query = _query(prepared)
+    progress.stage("Features", 1)
+    features = chain_features(prepared, query, blocks=model.config.c_pair_in > PAIR_CHANNELS)
+    progress.advance()
+    folding = config.folding
+    steps = sum(s.steps for s in folding.stages) + folding.rounds * sum(s.steps for s in folding.later)
+    progress.stage("Distances and folding", count_tiles(len(query), model.config.crop, config.tiling) + steps)
+    glycine = torch.from_numpy(query == _GLYCINE)
+    generator = torch_generator(seed, "alphafold1")
+    found = realise(model, features.single, features.pair, glycine, generator, config, progress.advance)
+    if not torch.isfinite(found.fold.energy).all():
+        raise NonFiniteError("AlphaFold 1 gave energies that are not finite: its weights are damaged.")
+    count = min(samples, len(found.fold.energy))
+    progress.stage("Side chains and confidence", count)
+    coordinates, confidences, ceiling = [], [], 1.0
+    for number in range(count):
+        atoms = _all_atoms(prepared, found.fold.backbone.atoms[number])
+        confidence = _confidence(prepared, model, found, number, atoms, ceiling)
+        # The lowest potential wins: a later structure never ranks above an earlier one.
+        ceiling = confidence.ranking_score
+        coordinates.append(atoms)
+        confidences.append(confidence)
+        progress.advance()
+    contacts = found.maps.probability_within(CONTACT_DISTANCE).clamp(0, 1).numpy()
+    per_token = prepared.tokens.residue
+    result = SeedPrediction(
+        seed=seed,
+        coordinates=np.stack(coordinates).astype(np.float32),
+        confidences=tuple(confidences),
+        contact_probs=contacts[np.ix_(per_token, per_token)],
+    )
+    return AlphaFold1Seed(result, found)
+
+
+def chain_features(prepared: Complex, query: Int[np.ndarray, "L"], *, blocks: bool = False) -> AlphaFold1Features:
+    """Return the network's inputs: from the chain's alignment where it has one, else from its sequence alone.
+
+    ``blocks``: whether the network reads the couplings themselves.
+    """
+    msa = prepared.alignments[0].unpaired
+    if msa is None or msa.depth < 2:
+        nothing = np.zeros((len(query), len(query), COUPLING_BLOCK), dtype=np.float32) if blocks else None
+        return alphafold1_features(query, blocks=nothing)
+    couplings = coupling_blocks(msa) if blocks else None
+    return alphafold1_features(query, evolution_of_msa(msa), coupling_scores(msa), couplings)
+
+
+def _query(prepared: Complex) -> Int[np.ndarray, "L"]:
+    chains = prepared.structure.chains
+    if len(chains) != 1 or chains[0].kind is not ChainKind.PROTEIN:
+        kinds = ", ".join(f"{chain.kind.value} {chain.chain_id}" for chain in chains)
+        raise JobError(
+            f"Job {prepared.structure.name!r} has {kinds}: AlphaFold 1 folds one protein chain alone; choose an "
+            "AlphaFold 3 model for anything else."
+        )
+    sequence = chains[0].sequence
+    if len(sequence) < 3:
+        raise JobError(f"Job {prepared.structure.name!r} has {len(sequence)} residues: AlphaFold 1 needs at least 3.")
+    return np.array([_LETTERS.find(letter) if letter in _LETTERS else UNKNOWN_PROTEIN for letter in sequence])
+
+
+def _all_atoms(prepared: Complex, backbone: Float[Tensor, "L 5 3"]) -> Float[np.ndarray, "A 3"]:
+    """Coordinates in the order of the structure's atoms; atoms without any geometry lie on their CA."""
+    structure = prepared.structure
+    components = [prepared.library.get(str(name)) for name in structure.residues.name]
+    atoms = backbone.double().numpy()
+    placed = place_side_chains(atoms, components)
+    places = [dict(zip(r.names, r.coordinates, strict=True)) for r in placed]
+    table = structure.atoms
+    return np.stack([places[i].get(str(name), atoms[i, 1]) for i, name in zip(table.residue, table.name, strict=True)])
+
+
+def _confidence(
+    prepared: Complex,
+    model: AlphaFold1,
+    found: Realisation,
+    number: int,
+    atoms: Float[np.ndarray, "A 3"],
+    ceiling: float,
+) -> Confidence:
+    with torch.no_grad():
+        signals = confidence_signals(found.maps, found.fold, number)
+        estimate = model.calibration(signals.to(model.calibration.lddt_weights.device))
+    plddt = estimate.plddt.cpu().double().numpy()
+    per_token = prepared.tokens.residue
+    error = _expected_error(found.maps, found.fold.backbone.cb[number])[np.ix_(per_token, per_token)]
+    if not (np.isfinite(plddt).all() and np.isfinite(error).all() and np.isfinite(atoms).all()):
+        raise NonFiniteError("AlphaFold 1 gave numbers that are not finite: its weights are damaged.")
+    one = np.array([estimate.tm_score])
+    return Confidence(
+        atom_plddt=plddt[prepared.structure.atoms.residue],
+        # It predicts distances, not frames: the error of a distance stands for that of a position.
+        pae=error,
+        pde=error,
+        ptm=estimate.tm_score,
+        iptm=None,
+        chain_ptm=one,
+        chain_iptm=None,
+        chain_pair_iptm=one[:, None],
+        chain_pair_pae_min=np.array([[error.min()]]),
+        fraction_disordered=fraction_disordered(prepared.structure, atoms),
+        has_clash=False,  # one chain has nothing to clash with
+        ranking_score=min(ceiling, estimate.tm_score),
+    )
+
+
+def _expected_error(maps: PairMaps, cb: Float[Tensor, "L 3"]) -> Float[np.ndarray, "L L"]:
+    """Mean of |d - structure's distance| under the distogram, Å; distances past the last bin count as its centre."""
+    centres = distance_centres(maps.distogram.shape[-1])
+    distance = pairwise_distances(cb).clamp(max=float(centres[-1]))
+    error = (maps.distogram * (centres - distance[..., None]).abs()).sum(-1)
+    error.fill_diagonal_(0.0)
+    return error.double().numpy()
+
+
+def _alphafold1_notes(prepared: Complex) -> tuple[str, ...]:
+    msa = prepared.alignments[0].unpaired
+    if msa is None or msa.depth < 2:
+        return (
+            "AlphaFold 1 lives on co-evolution: without an alignment its fold is little better than chance; search a "
+            "sequence database first.",
+        )
+    return ()

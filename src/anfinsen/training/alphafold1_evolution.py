@@ -1,0 +1,120 @@
+"""Profiles and couplings of the training families, computed once: whole alignments and thinned ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from anfinsen.alignments import Msa
+from anfinsen.common.errors import InputError
+from anfinsen.common.files import atomic_path
+from anfinsen.common.seeding import numpy_generator
+from anfinsen.features.alphafold1 import Evolution, evolution_of_msa
+from anfinsen.features.alphafold1_couplings import coupling_scores
+
+from .chain_store import ChainStore, a3m_row_starts, a3m_rows
+
+_SHALLOWEST = 2
+
+
+@dataclass(frozen=True)
+class EvolutionConfig:
+    """Which views of each alignment are prepared.
+
+    Attributes:
+        thinned: random subsets of each alignment besides the whole; their depth is log-uniform (Senior et al. 2020 draw
+            new ones at every step; couplings are too slow for that here).
+        seed: draws them.
+    """
+
+    thinned: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of an alignment: its profile, and the strength of its couplings (None: too few rows)."""
+
+    evolution: Evolution
+    scores: Float32[np.ndarray, "L L"] | None
+
+
+def view_of(msa: Msa) -> View:
+    """Return profile and couplings of an alignment, as at inference."""
+    return View(evolution_of_msa(msa), coupling_scores(msa))
+
+
+class EvolutionCache:
+    """Views of the alignments of one split, one file per chain."""
+
+    def __init__(self, store: ChainStore, folder: Path, config: EvolutionConfig | None = None) -> None:
+        self.store, self.folder, self.config = store, folder, config or EvolutionConfig()
+
+    def path(self, index: int) -> Path:
+        """Return the file of chain ``index``."""
+        return self.folder / f"{self.store.ids[index]}.safetensors"
+
+    def missing(self) -> list[int]:
+        """Return the chains with alignments that are not prepared yet."""
+        return [int(i) for i in np.flatnonzero(self.store.has_msa) if not self.path(int(i)).exists()]
+
+    def prepare(self, indices: Iterable[int]) -> Iterable[int]:
+        """Prepare chains one by one, yielding each when it is done; an interrupted run goes on where it stopped."""
+        for index in indices:
+            if not self.path(index).exists():
+                self._write(index)
+            yield index
+
+    def view(self, index: int, number: int) -> View:
+        """Return view ``number`` (0: the whole alignment) of chain ``index``.
+
+        Raises:
+            InputError: it is not prepared, or its file is damaged.
+        """
+        path = self.path(index)
+        try:
+            arrays = load_file(path)
+            upper = arrays.get(f"scores{number}")
+            depth, effective = arrays[f"depth{number}"].tolist()
+            frequencies, steps = (arrays[f"{name}{number}"].astype(np.float64) for name in ("frequencies", "gap_steps"))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise InputError(f"{path} cannot be read ({error}): delete it, and start the training again.") from error
+        scores = None if upper is None else _symmetric(upper, len(frequencies))
+        return View(Evolution(frequencies, steps, effective, int(depth)), scores)
+
+    def _write(self, index: int) -> None:
+        arrays: dict[str, np.ndarray] = {}
+        for number in range(1 + self.config.thinned):
+            view = view_of(self.rows(index, number))
+            evolution = view.evolution
+            arrays[f"frequencies{number}"] = evolution.frequencies.astype(np.float16)
+            arrays[f"gap_steps{number}"] = evolution.gap_steps.astype(np.float16)
+            arrays[f"depth{number}"] = np.array([evolution.depth, evolution.effective_depth])
+            if view.scores is not None:
+                arrays[f"scores{number}"] = view.scores[np.triu_indices(len(view.scores), 1)].astype(np.float16)
+        with atomic_path(self.path(index)) as temporary:
+            save_file(arrays, temporary)
+
+    def rows(self, index: int, number: int) -> Msa:
+        """Return the rows of view ``number`` of chain ``index``; the same every time."""
+        text = self.store.a3m(index)
+        spans = a3m_row_starts(text)
+        if number:
+            rng = numpy_generator(self.config.seed, "thinned", self.store.ids[index], number)
+            depth = int(np.exp(rng.uniform(np.log(_SHALLOWEST), np.log(max(len(spans), _SHALLOWEST) + 1))))
+            others = 1 + rng.permutation(len(spans) - 1)[: depth - 1]
+            spans = spans[np.concatenate([[0], np.sort(others)]).astype(np.int64)]
+        restypes, deletions = a3m_rows(text, spans, int(self.store.lengths[index]))
+        return Msa(restypes, deletions, ("",) * len(spans))
+
+
+def _symmetric(upper: Int[np.ndarray, "pairs"] | np.ndarray, length: int) -> Float32[np.ndarray, "L L"]:
+    scores = np.zeros((length, length), dtype=np.float32)
+    scores[np.triu_indices(length, 1)] = upper
+    return scores + scores.T

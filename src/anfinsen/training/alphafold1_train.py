@@ -1,0 +1,287 @@
+"""Training AlphaFold 1: crops in, weights out; resumable at any checkpoint with the same numbers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from anfinsen.common.config import to_mapping
+from anfinsen.common.device import choose_device
+from anfinsen.common.errors import NonFiniteError
+from anfinsen.common.progress import Progress, Silent
+from anfinsen.common.seeding import numpy_generator
+from anfinsen.losses.alphafold1 import AlphaFold1LossConfig, CropTargets, alphafold1_loss
+from anfinsen.models.alphafold1 import AlphaFold1, AlphaFold1Config, Crops, alphafold1_config
+from anfinsen.weights.alphafold1 import save_alphafold1
+
+from .alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, targets_to
+from .alphafold1_finish import calibrate, evaluate_maps, reference_counts, validation_chains
+from .checkpoint import load_checkpoint, save_checkpoint
+from .ema import ExponentialMovingAverage
+from .loop import CHECKPOINT, CURVES, WEIGHTS, Curves, _open_curves
+from .options import TrainOptions
+from .workers import Workers, joined_workers, worker_device
+
+Draw = Callable[[int], tuple[Crops, CropTargets]]
+
+
+@dataclass(frozen=True)
+class AlphaFold1Recipe:
+    """Everything about a training run that is not the data folder.
+
+    Attributes:
+        steps: of the optimiser. crops: per step. micro_batch: crops computed at once; batch norm sees these together.
+        learning_rate: of Adam, after ``warmup`` steps, falling along a cosine to ``final_fraction`` of it.
+        clip: largest gradient norm. ema: decay of the averaged weights. weight_decay: of Adam's decoupled kind.
+        loss, data: weights of the terms; what examples show.
+        validation, longest: chains whose maps are scored along the way, and their greatest length.
+        calibration: chains that are folded in the end to calibrate confidence; 0: none.
+    """
+
+    steps: int
+    crops: int = 16
+    micro_batch: int = 8
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    final_fraction: float = 0.02
+    clip: float = 1.0
+    ema: float = 0.998
+    weight_decay: float = 1e-4
+    loss: AlphaFold1LossConfig = field(default_factory=AlphaFold1LossConfig)
+    data: AlphaFold1DataConfig = field(default_factory=AlphaFold1DataConfig)
+    validation: int = 12
+    longest: int = 240
+    calibration: int = 45
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of step ``step``."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.steps))))
+        return self.learning_rate * warm * (self.final_fraction + (1 - self.final_fraction) * cosine)
+
+
+RECIPES: dict[str, AlphaFold1Recipe] = {
+    # Senior et al. 2020: 600,000 steps of stochastic gradient descent, 4 machines.
+    "full": AlphaFold1Recipe(steps=600_000, crops=32, learning_rate=5e-4, ema=0.999),
+    "mini": AlphaFold1Recipe(steps=4_500),
+}
+
+
+class AlphaFold1Trainer:
+    """Owns model, optimiser and average of one run."""
+
+    def __init__(
+        self,
+        config: AlphaFold1Config,
+        recipe: AlphaFold1Recipe,
+        seed: int,
+        *,
+        device: torch.device | str = "cpu",
+        bf16: bool = False,
+        workers: Workers | None = None,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = AlphaFold1(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
+        self.device, self.workers = torch.device(device), workers or Workers()
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+        )
+        self.ema = ExponentialMovingAverage(self.model, recipe.ema)
+        self.steps_done = 0
+        self.whole = True  # false while an update is under way
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What must be the same for a checkpoint to be continued."""
+        return {
+            "config": to_mapping(self.model.config),
+            "recipe": to_mapping(self.recipe),
+            "seed": self.seed,
+            "bf16": self.bf16,
+        }
+
+    def step(self, draw: Draw) -> dict[str, float]:
+        """Make one optimiser step and return the mean loss terms; ``draw(i)`` gives the i-th crop of the step.
+
+        Raises:
+            NonFiniteError: loss or gradients are not finite; the weights are as they were.
+        """
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        mine, size, count = list(self.workers.share(self.recipe.crops)), self.recipe.micro_batch, self.recipe.crops
+        for start in range(0, len(mine), size):
+            group = mine[start : start + size]
+            crops, targets = collate([draw(i) for i in group])
+            autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+            with autocast:
+                logits = self.model(crops.to(self.device))
+            loss, terms = alphafold1_loss(logits, targets_to(targets, self.device), self.recipe.loss)
+            (loss * (len(group) / count)).backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(group) / count
+        self.workers.add_gradients(self.model.parameters())
+        sums = self.workers.add(sums)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        if not torch.isfinite(norm):
+            raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
+        for group_ in self.optimizer.param_groups:
+            group_["lr"] = self.recipe.rate_at(self.steps_done)
+        self.whole = False
+        self.optimizer.step()
+        self.ema.update(self.model)
+        self.steps_done += 1
+        self.whole = True
+        return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(self.steps_done - 1)}
+
+    def save(self, out: Path, metadata: dict[str, str]) -> None:
+        """Write checkpoint and averaged weights into ``out``."""
+        save_checkpoint(out / CHECKPOINT, self.model, self.optimizer, self.ema, self.steps_done, self.settings)
+        with self.ema.applied(self.model):
+            save_alphafold1(self.model, out / WEIGHTS, {**metadata, "steps": str(self.steps_done)}, bf16=True)
+
+    def resume(self, out: Path) -> bool:
+        """Continue the run found in ``out``, if there is one."""
+        path = out / CHECKPOINT
+        if path.exists():
+            self.steps_done = load_checkpoint(path, self.model, self.optimizer, self.ema, self.settings)
+        return self.steps_done > 0
+
+
+def train_alphafold1(
+    options: TrainOptions, progress: Progress | None = None, recipe: AlphaFold1Recipe | None = None
+) -> Path:
+    """Train AlphaFold 1 and return the weights file; a run found in ``options.out`` goes on where it stopped.
+
+    Profiles and couplings of all families are computed first, once, into ``options.out / "cache"``.
+
+    Args:
+        options: as for AlphaFold 3.
+        progress: is told of each stage.
+        recipe: the preset's if not given.
+
+    Raises:
+        ConfigError: unknown preset or device. InputError: the data cannot be used.
+        WeightsError: the checkpoint belongs to another run. NonFiniteError: training diverged.
+    """
+    progress = progress or Silent()
+    device = worker_device(choose_device(options.device))
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = alphafold1_config(options.preset)
+    recipe = recipe or RECIPES[options.preset]
+    if options.steps:
+        recipe = replace(recipe, steps=options.steps, warmup=min(recipe.warmup, max(1, options.steps // 10)))
+    with joined_workers(device) as workers:
+        trainer = AlphaFold1Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
+        _run(trainer, options, progress)
+    return options.out / WEIGHTS
+
+
+def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) -> None:
+    recipe, workers = trainer.recipe, trainer.workers
+    if trainer.resume(options.out):
+        progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
+    metadata = {"preset": options.preset, "seed": str(options.seed)}
+    network, cache = trainer.model.config, options.out / "cache"
+    data, validation = (
+        AlphaFold1Dataset(options.data, split, cache, network, recipe.data) for split in ("train", "validation")
+    )
+    for part in (data, validation):
+        _prepare(part, workers, progress)
+    scored = validation_chains(validation, recipe.validation, recipe.longest, options.seed)
+    if trainer.steps_done == 0:
+        trainer.model.reference.fit(reference_counts(data.store, network.distances, seed=options.seed))
+        # The average begins with the model's buffers, the reference state among them.
+        trainer.ema.shadow["reference.probability"].copy_(trainer.model.reference.probability)
+    started = time.monotonic()
+    progress.stage("training", recipe.steps)
+    progress.advance(trainer.steps_done)
+    stopped = False
+    with closing(_open_curves(options.out / CURVES if workers.leads else None)) as curves:
+        try:
+            while trainer.steps_done < recipe.steps and not stopped:
+                terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
+                progress.advance()
+                _report(trainer, options, terms, (validation, scored), curves, progress)
+                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
+                stopped = workers.agree(late) and trainer.steps_done < recipe.steps
+                if workers.leads and (stopped or _due(options.save_every, trainer.steps_done, recipe.steps)):
+                    trainer.save(options.out, metadata)
+        except KeyboardInterrupt:
+            if workers.leads and trainer.whole and trainer.steps_done:
+                trainer.save(options.out, metadata)
+            raise
+    if stopped:
+        progress.note(f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on.")
+    elif workers.leads and recipe.calibration:
+        _calibrate(trainer, options, validation, metadata, progress)
+
+
+def _prepare(data: AlphaFold1Dataset, workers: Workers, progress: Progress) -> None:
+    """Fill the cache, every worker its share; then wait for each other."""
+    missing = data.cache.missing()
+    # Workers see files appear while they look: shares go by the chain's number, not by its place among the missing.
+    mine = [index for index in missing if index % workers.count == workers.rank]
+    if mine:
+        progress.stage("profiles and couplings", len(mine))
+    for _ in data.cache.prepare(mine):
+        progress.advance()
+    workers.add({"prepared": 1.0})
+
+
+def _calibrate(
+    trainer: AlphaFold1Trainer,
+    options: TrainOptions,
+    validation: AlphaFold1Dataset,
+    metadata: dict[str, str],
+    progress: Progress,
+) -> None:
+    recipe = trainer.recipe
+    chains = validation_chains(validation, recipe.calibration, recipe.longest, options.seed + 1)
+    with trainer.ema.applied(trainer.model):
+        # On the CPU: folding is many small steps.
+        model = trainer.model.cpu()
+        scores = calibrate(model, validation, chains, options.seed, progress=progress)
+        progress.note("Validation: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        facts = {f"validation_{name}": f"{value:.4f}" for name, value in scores.items()}
+        about = {**metadata, **facts, "steps": str(trainer.steps_done)}
+        save_alphafold1(model, options.out / WEIGHTS, about, bf16=True)
+        trainer.model.to(trainer.device)
+
+
+def _report(
+    trainer: AlphaFold1Trainer,
+    options: TrainOptions,
+    terms: dict[str, float],
+    validation: tuple[AlphaFold1Dataset, list[int]],
+    curves: Curves,
+    progress: Progress,
+) -> None:
+    done = trainer.steps_done
+    for name, value in terms.items():
+        curves.add_scalar(f"train/{name}", value, done)
+    dataset, chains = validation
+    if trainer.workers.leads and chains and _due(options.validate_every, done, trainer.recipe.steps):
+        with trainer.ema.applied(trainer.model):
+            scores = evaluate_maps(trainer.model, dataset, chains)
+        for name, value in scores.items():
+            curves.add_scalar(f"validation/{name}", value, done)
+        shown = {"loss": terms["total"], "distogram": terms["distogram"]} | scores
+        progress.note(f"Step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in shown.items()))
+
+
+def _drawer(data: AlphaFold1Dataset, seed: int, step: int) -> Draw:
+    return lambda index: data.example(numpy_generator(seed, "example", step, index))
+
+
+def _due(every: int, done: int, last: int) -> bool:
+    return done == last or (every > 0 and done % every == 0)
