@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anfinsen.alignments import parse_msa, query_msa, read_msa, write_a3m
+from anfinsen.alignments import parse_msa, query_msa, read_msa
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP, RESTYPE_INDEX
 from anfinsen.common.errors import AlignmentError
@@ -138,10 +138,7 @@ def test_against_the_definition_letter_by_letter(seed, length, depth):
     expected = slow_parse(rows, query)
     assert msa.restypes.tolist() == expected[0]
     assert msa.deletions.tolist() == expected[1]
-    again = parse_msa(write_a3m(msa, query, PROTEIN), query, PROTEIN, "MSA")
-    assert (again.restypes == msa.restypes).all()
-    assert (again.deletions == msa.deletions).all()
-    assert again.descriptions == msa.descriptions
+    assert msa.descriptions == tuple(f"r{i}" for i in range(depth))
 
 
 def test_rows_in_several_chunks(monkeypatch):

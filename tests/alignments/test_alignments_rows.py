@@ -7,19 +7,14 @@ from pyarrow import parquet
 from anfinsen.alignments import (
     Msa,
     effective_depth,
-    limit_rows,
     pair_rows,
     parse_msa,
     sequence_weights,
     species_of,
-    stack_rows,
     take_rows,
-    unique_rows,
-    write_a3m,
 )
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import GAP
-from anfinsen.common.errors import AlignmentError
 
 
 def msa_of(*descriptions, width=3):
@@ -37,6 +32,12 @@ def msa_of(*descriptions, width=3):
         ("tr|A0A146SKV9_1|A0A146SKV9_FUNHE", "FUNHE"),
         ("UniRef100_P01308 Insulin n=5 Tax=Homininae TaxID=207598 RepID=INS_HUMAN", "207598"),
         ("UniRef90_A0A2R9", ""),
+        ("NP_000198.1/25-110 insulin isoform 1 preproprotein [Homo sapiens]", "Homo sapiens"),
+        ("WP_1.1 hypothetical [NiFe] protein [Escherichia coli str. K-12]", "Escherichia coli str. K-12"),
+        ("AAA1.1 first [Mus musculus]\x01BBB2.1 second [Rattus rattus]", "Mus musculus"),
+        ("WP_2.1 MULTISPECIES: ribosomal protein [Escherichia]", ""),
+        ("AAC1 made up [synthetic construct]", ""),
+        ("X beta-ketoacyl-[acyl-carrier-protein]", ""),
         ("query", ""),
         ("", ""),
         ("BOX=12", ""),
@@ -69,28 +70,14 @@ def test_copies_pair_with_themselves_and_strangers_not_at_all():
     assert pair_rows([msa], max_rows=9).tolist() == [[0]]
 
 
-def test_take_stack_limit_unique():
+def test_rows_are_taken_in_order_and_gaps_stand_for_none():
     msa = msa_of("a", "b", "c")
     taken = take_rows(msa, np.array([2, -1, 0]))
     assert taken.descriptions == ("c", "", "a")
     assert (taken.restypes[1] == GAP).all()
     assert (taken.deletions[1] == 0).all()
     assert (taken.restypes[[0, 2]] == msa.restypes[[2, 0]]).all()
-    stacked = stack_rows([msa, taken])
-    assert stacked.depth == 6
-    assert limit_rows(stacked, 4).descriptions == ("a", "b", "c", "c")
-    unique = unique_rows(stacked)
-    assert unique.descriptions == ("a", "b", "c", "")
-    assert (unique.deletions[:3] == msa.deletions).all()
-    with pytest.raises(AlignmentError, match="cannot be stacked"):
-        stack_rows([msa, msa_of("d", width=4)])
-    with pytest.raises(AlignmentError, match="has 2 letters"):
-        write_a3m(msa, "AC", ChainKind.PROTEIN)
-
-
-def test_rows_that_differ_in_insertions_stay():
-    msa = parse_msa(">q\nACD\n>h\nAxCD\n>i\nAyCD\n>j\nACD\n", "ACD", ChainKind.PROTEIN, "MSA")
-    assert unique_rows(msa).descriptions == ("q", "h")
+    assert (taken.deletions[[0, 2]] == msa.deletions[[2, 0]]).all()
 
 
 def slow_weights(restypes, identity, min_coverage):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anfinsen.cli.app import run
+from anfinsen.inference import Predictor
 from anfinsen.models.alphafold3 import AlphaFold3
 from anfinsen.weights import load_model, save_model
 
@@ -65,6 +66,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "absent device": (["--device", "cuda:99"], "not available"),
     "unknown model": (["--model", "alphafold9"], "Unknown model 'alphafold9'"),
     "unknown random model": (["--model", "alphafold3-huge:random"], "huge"),
+    "random model without family": (["--model", "mini:random"], "expected alphafold3-PRESET:random"),
     "model and weights": (["--model", "alphafold3-mini", "--weights", "x.safetensors"], "give one"),
     "unknown option": (["--smaples", "3"], "--smaples"),
     "missing weights": (["--weights", "none.safetensors"], "none.safetensors"),
@@ -79,7 +81,9 @@ def test_bad_options(here, capsys, case):
     refused(capsys, "predict", "job.yaml", *options, saying=saying)
 
 
-@pytest.mark.parametrize("case", ["no samples", "seeds not numbers", "unknown device", "unknown model"])
+@pytest.mark.parametrize(
+    "case", [case for case in OPTIONS if any(word in case for word in ("samples", "seed", "model", "device"))]
+)
 def test_bad_options_of_inspect(here, capsys, case):
     options, saying = OPTIONS[case]
     refused(capsys, "inspect", "job.yaml", *options, saying=saying)
@@ -259,9 +263,49 @@ def test_a_bug_is_called_one(here, capsys, monkeypatch):
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(AlphaFold3, "trunk", broken)
-    refused(capsys, "predict", "job.yaml", *QUICK, saying="bug in anfinsen", code=1)
+    assert run(["predict", "job.yaml", *QUICK]) == 1
+    captured = capsys.readouterr().err
+    assert captured.startswith("anfinsen: This is a bug in anfinsen")
+    assert "Traceback" not in captured
+    log = Path("output") / "tiny.error.log"
+    assert str(log) in captured
+    assert "ZeroDivisionError: by zero" in log.read_text()
+    assert [path.name for path in Path("output").iterdir()] == [log.name]
     assert run(["predict", "job.yaml", *QUICK, "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_in_one_job_among_others(here, capsys, monkeypatch):
+    def broken(self, job, notes=()):
+        if job.name == "tiny":
+            raise ZeroDivisionError("by zero")
+        return predict(self, job, notes)
+
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", broken)
+    (here / "bad.yaml").write_text("name: bad\nchains: []\n")
+    (here / "second.yaml").write_text(JOB.replace("tiny", "second"))
+    # A bug weighs more than what the user can mend.
+    assert run(["predict", "bad.yaml", "job.yaml", "second.yaml", *QUICK]) == 1
+    error = capsys.readouterr().err
+    assert "2 of 3 jobs failed:" in error
+    assert "  tiny: This is a bug" in error
+    assert (here / "output" / "second" / "second_model.cif").exists()
+
+
+def test_a_bug_in_inspect(here, capsys, monkeypatch):
+    def broken(options):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("anfinsen.inference.inspection.model_config", broken)
+    assert run(["inspect", "job.yaml"]) == 1
+    assert "bug in anfinsen" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback_of_what_a_job_got_wrong(here, capsys):
+    (here / "bad.yaml").write_text("name: bad\nchains: []\n")
+    assert run(["predict", "bad.yaml", *QUICK, "--debug"]) == 2
+    assert "JobError" in capsys.readouterr().err
 
 
 def test_interrupted(here, capsys, monkeypatch):

@@ -78,6 +78,20 @@ def test_inspect_shows_chains_and_estimates(job, capsys):
         assert part in shown, part
 
 
+def test_inspect_shows_how_deep_an_alignment_is(tmp_path, capsys):
+    # Three kinds of sequence, one of them twice.
+    (tmp_path / "a.a3m").write_text(">q\nGSWKAAAAAA\n>h\nGSWKAAAAAA\n>i\nDDDDDDDDDD\n>j\nEEEEEEEEEE\n")
+    path = tmp_path / "deep.yaml"
+    path.write_text("chains:\n  - {protein: GSWKAAAAAA, id: [A, B], msa: a.a3m}\n  - {ligand: MG, id: M}\n")
+    assert run(["inspect", str(path), "--model", "alphafold3-mini:random"]) == 0
+    shown = capsys.readouterr().out
+    lines = {line.split()[0]: line.split() for line in shown.splitlines() if line[:2] in ("A ", "B ", "M ", "ch")}
+    assert lines["chain"].count("N_eff") == 1
+    assert lines["A"][2:8] == ["10", "10", lines["A"][4], "4", "3.0", "0"]
+    assert lines["B"][5:7] == ["4", "3.0"]
+    assert "3.0" not in lines["M"]
+
+
 def test_schema_is_json(capsys):
     assert run(["schema"]) == 0
     assert "properties" in json.loads(capsys.readouterr().out)

@@ -1,23 +1,49 @@
-"""Multiple sequence alignments: formats, pairing, weights."""
+"""Multiple sequence alignments: formats, search, pairing, filters, weights."""
 
+from .cache import SearchCache, default_cache_folder
+from .database import Database, database_version, open_database
+from .engine import Engine, Query, SearchConfig
+from .filters import FilterConfig, filter_rows
 from .msa import Msa
 from .pairing import pair_rows, species_of
 from .parse import parse_msa, query_msa, read_msa
-from .rows import limit_rows, stack_rows, take_rows, unique_rows, write_a3m
+from .rows import take_rows
+from .search import SearchResult, SourceRows, search_alignments
+from .search_hmmer import HmmerEngine
+from .search_mmseqs import MmseqsConfig, MmseqsEngine
+from .search_options import SearchOptions
+from .search_server import ServerEngine
+from .server_client import ServerClient, ServerConfig
 from .weights import effective_depth, sequence_weights
 
 __all__ = [
+    "Database",
+    "Engine",
+    "FilterConfig",
+    "HmmerEngine",
+    "MmseqsConfig",
+    "MmseqsEngine",
     "Msa",
+    "Query",
+    "SearchCache",
+    "SearchConfig",
+    "SearchOptions",
+    "SearchResult",
+    "ServerClient",
+    "ServerConfig",
+    "ServerEngine",
+    "SourceRows",
+    "database_version",
+    "default_cache_folder",
     "effective_depth",
-    "limit_rows",
+    "filter_rows",
+    "open_database",
     "pair_rows",
     "parse_msa",
     "query_msa",
     "read_msa",
+    "search_alignments",
     "sequence_weights",
     "species_of",
-    "stack_rows",
     "take_rows",
-    "unique_rows",
-    "write_a3m",
 ]

@@ -10,22 +10,29 @@ from jaxtyping import Int64
 
 from .msa import Msa
 
-# UniProt FASTA headers carry OX=9606, UniRef headers TaxID=9606; searches keep only the entry name INS_HUMAN.
+# UniProt FASTA headers carry OX=9606, UniRef headers TaxID=9606; some searches keep only the entry name INS_HUMAN.
 _TAXON = re.compile(r"\b(?:OX|TaxID)=(\d+)")
 _ENTRY = re.compile(r"^(?:sp|tr)\|[A-Z0-9]{6,10}(?:_\d+)?\|[A-Z0-9]{1,10}_([A-Z0-9]{1,5})(?=[/\s]|$)")
+# NCBI ends its headers with [Homo sapiens]. A genus alone ([Escherichia], "MULTISPECIES") is no species, and neither is
+# what begins small: [synthetic construct], [uncultured bacterium], [acyl-carrier-protein].
+_ORGANISM = re.compile(r"\[(\[?[A-Z][a-z]+\]? [^\[\]]+)\]\s*$")
+_NEXT_HEADER = "\x01"  # NCBI's non-redundant databases join the headers of equal sequences
 
 
 def species_of(description: str) -> str:
     """Return the species that a row's header names, "" where it names none.
 
-    UniProt and UniRef headers are understood: ``OX=`` or ``TaxID=`` give the taxon's number, else the entry name
-    (``sp|P01308|INS_HUMAN/1-110``) gives UniProt's word for the species.
+    UniProt, UniRef and NCBI headers are understood: ``OX=`` or ``TaxID=`` give the taxon's number, else the entry name
+    (``sp|P01308|INS_HUMAN/1-110``) gives UniProt's word for the species, else ``[Homo sapiens]`` at the end names it.
     """
     taxon = _TAXON.search(description)
     if taxon:
         return taxon[1]
     entry = _ENTRY.match(description)
-    return entry[1] if entry else ""
+    if entry:
+        return entry[1]
+    organism = _ORGANISM.search(description.partition(_NEXT_HEADER)[0])
+    return organism[1] if organism else ""
 
 
 def pair_rows(msas: Sequence[Msa], max_rows: int, max_per_species: int = 600) -> Int64[np.ndarray, "P C"]:

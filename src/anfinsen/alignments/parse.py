@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from ..chemistry.structure import ChainKind
 from ..chemistry.tokens import AMINO_ACIDS, GAP, RESTYPE_INDEX, UNKNOWN_DNA, UNKNOWN_PROTEIN, UNKNOWN_RNA
 from ..common.errors import AlignmentError
+from .filters import FilterConfig, passing_rows
 from .msa import Msa
-from .records import Rows, excerpt, split_rows
+from .records import Row, Rows, excerpt, read_rows, text_lines
+from .text_files import file_lines
 
-MAX_BYTES = 1024 * 2**20
-"""Largest alignment file, after decompression."""
+Converter = Callable[[int, Sequence[Row]], tuple[np.ndarray, np.ndarray]]
+"""From the number of the first row and rows to residue types and deletions, s x L."""
 
 _CHUNK_LETTERS = 4_000_000
 _INSERTION, _IGNORED, _BAD = 100, 101, 255
@@ -42,17 +42,35 @@ _TYPES: dict[ChainKind, dict[str, int]] = {
 _ONE_BASE = {ChainKind.RNA: str.maketrans("T", "U"), ChainKind.DNA: str.maketrans("U", "T")}
 
 
-def read_msa(path: Path | str, query: str, kind: ChainKind, where: str = "", max_rows: int | None = None) -> Msa:
+def read_msa(
+    path: Path | str,
+    query: str,
+    kind: ChainKind,
+    where: str = "",
+    max_rows: int | None = None,
+    filters: FilterConfig | None = None,
+) -> Msa:
     """Return the alignment in the file at ``path``, plain or compressed with gzip or xz (see :func:`parse_msa`).
+
+    The file is read as a stream: of its text, only a few megabytes are in memory at any time.
 
     Raises:
         AlignmentError: also when the file cannot be read.
     """
     path = Path(path)
-    return parse_msa(_file_text(path), query, kind, where or f"MSA file {excerpt(str(path), 200)}", max_rows)
+    _check_call(kind, max_rows, where or "An alignment")
+    rows = read_rows(file_lines(path), where := where or f"MSA file {excerpt(str(path), 200)}")
+    return _msa(rows, query, kind, where, max_rows, filters)
 
 
-def parse_msa(text: str, query: str, kind: ChainKind, where: str, max_rows: int | None = None) -> Msa:
+def parse_msa(
+    text: str,
+    query: str,
+    kind: ChainKind,
+    where: str,
+    max_rows: int | None = None,
+    filters: FilterConfig | None = None,
+) -> Msa:
     """Return the alignment in ``text``: a3m, aligned FASTA or Stockholm, told apart by content.
 
     In a3m, small letters are insertions. Where the first row has gaps or small letters, all rows are equally long,
@@ -63,23 +81,16 @@ def parse_msa(text: str, query: str, kind: ChainKind, where: str, max_rows: int 
         query: the chain's sequence, one letter per residue.
         kind: protein, RNA or DNA.
         where: what the alignment is called in messages, such as "MSA of chain A".
-        max_rows: rows to read at most, the query included; all where None.
+        max_rows: rows to return at most, the query included; all where None. Reading ends there.
+        filters: rows of too little coverage or identity are left out while they are read (the query never is).
+            ``max_identity`` is not looked at: see :func:`filter_rows`.
 
     Raises:
         AlignmentError: the text is empty or of no known format, the first row is not the query, rows do not fit it, or
             a letter is not one.
     """
-    if kind not in _TYPES:
-        raise AlignmentError(f"{where} belongs to a ligand, which has no alignment: remove it.")
-    if max_rows is not None and max_rows < 1:
-        raise AlignmentError(f"{where} is to be read with at most {max_rows} rows: the query alone needs 1.")
-    rows = split_rows(text, where, max_rows)
-    _check_query(rows, query, kind, where)
-    if rows.aligned:
-        restypes, deletions = _from_columns(rows, kind, where)
-    else:
-        restypes, deletions = _from_a3m(rows, len(query), kind, where)
-    return Msa(restypes, deletions, rows.descriptions)
+    _check_call(kind, max_rows, where)
+    return _msa(read_rows(text_lines(text), where), query, kind, where, max_rows, filters)
 
 
 def query_msa(query: str, kind: ChainKind, description: str = "query") -> Msa:
@@ -91,8 +102,67 @@ def query_msa(query: str, kind: ChainKind, description: str = "query") -> Msa:
     return parse_msa(f">{description}\n{query}\n", query, kind, "The sequence")
 
 
-def _check_query(rows: Rows, query: str, kind: ChainKind, where: str) -> None:
-    first = rows.rows[0]
+def _check_call(kind: ChainKind, max_rows: int | None, where: str) -> None:
+    if kind not in _TYPES:
+        raise AlignmentError(f"{where} belongs to a ligand, which has no alignment: remove it.")
+    if max_rows is not None and max_rows < 1:
+        raise AlignmentError(f"{where} is to be read with at most {max_rows} rows: the query alone needs 1.")
+
+
+def _msa(
+    rows: Rows, query: str, kind: ChainKind, where: str, max_rows: int | None, filters: FilterConfig | None
+) -> Msa:
+    _check_query(rows.first, query, kind, where)
+    convert = _columns_converter(rows.first, kind, where) if rows.aligned else _a3m_converter(len(query), kind, where)
+    restypes, deletions = _Stack(len(query), np.int8), _Stack(len(query), np.int16)
+    descriptions: list[str] = []
+    read = 0
+    for chunk in _chunks(chain([rows.first], rows.others), max_rows if filters is None else None):
+        types, inserted = convert(read, chunk)
+        names = [description for description, _ in chunk]
+        if filters is not None:
+            keep = passing_rows(types, types[0] if read == 0 else restypes.rows[0], filters)
+            keep[0] |= read == 0
+            types, inserted = types[keep], inserted[keep]
+            names = [name for name, kept in zip(names, keep.tolist(), strict=True) if kept]
+        read += len(chunk)
+        restypes.add(types)
+        deletions.add(inserted)
+        descriptions += names
+        if max_rows is not None and len(descriptions) >= max_rows:
+            break
+    return Msa(restypes.finished(max_rows), deletions.finished(max_rows), tuple(descriptions[:max_rows]))
+
+
+class _Stack:
+    """Rows of small whole numbers, in one array that grows in place: parts to be joined would need twice the memory."""
+
+    def __init__(self, width: int, dtype: type[np.signedinteger]) -> None:
+        self.rows = np.empty((0, width), dtype=dtype)
+        self._count = 0
+
+    def add(self, block: Int[np.ndarray, "s l"]) -> None:
+        """Append ``block``, s x l; a wider type is taken when its numbers need one."""
+        if block.max(initial=0) > np.iinfo(self.rows.dtype).max:
+            self.rows = self.rows.astype(block.dtype)
+        count = self._count + len(block)
+        if count > len(self.rows):
+            self._resize(max(count, len(self.rows) + len(self.rows) // 5))
+        self.rows[self._count : count] = block
+        self._count = count
+
+    def finished(self, most: int | None) -> Int[np.ndarray, "s l"]:
+        """Return the rows, at most ``most``."""
+        self._resize(self._count if most is None else min(self._count, most))
+        return self.rows
+
+    def _resize(self, count: int) -> None:
+        # Nobody else holds the array or a view of it.
+        self.rows.resize((count, self.rows.shape[1]), refcheck=False)
+
+
+def _check_query(row: Row, query: str, kind: ChainKind, where: str) -> None:
+    first = row[1]
     for gap in _GAPS:
         first = first.replace(gap, "")
     first = first.upper()
@@ -107,7 +177,7 @@ def _check_query(rows: Rows, query: str, kind: ChainKind, where: str) -> None:
         else f"it has {len(first)} residues and the chain has {len(query)}"
     )
     raise AlignmentError(
-        f"{where} is an MSA of another sequence: its first row ({excerpt(rows.descriptions[0])}) must be the chain's "
+        f"{where} is an MSA of another sequence: its first row ({excerpt(row[0])}) must be the chain's "
         f"sequence, but {differs}."
     )
 
@@ -144,93 +214,67 @@ def _codes(rows: Sequence[str], first: int, kind: ChainKind, where: str, *, a3m:
     return codes
 
 
-def _chunks(rows: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Runs of rows with a bounded number of letters, each with the number of its first row."""
-    start, size = 0, 0
-    for index, row in enumerate(rows):
-        if size and size + len(row) > _CHUNK_LETTERS:
-            yield start, rows[start:index]
-            start, size = index, 0
-        size += len(row)
-    yield start, rows[start:]
+def _chunks(rows: Iterator[Row], max_rows: int | None) -> Iterator[list[Row]]:
+    """Runs of rows with a bounded number of letters, at most ``max_rows`` in all."""
+    chunk: list[Row] = []
+    size = 0
+    for count, row in enumerate(rows, start=1):
+        if size and size + len(row[1]) > _CHUNK_LETTERS:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += len(row[1])
+        if count == max_rows:
+            break
+    yield chunk
 
 
-def _from_a3m(rows: Rows, length: int, kind: ChainKind, where: str) -> tuple[np.ndarray, np.ndarray]:
-    restypes = np.empty((len(rows.rows), length), dtype=np.int8)
-    deletions = np.zeros((len(rows.rows), length), dtype=np.int32)
-    for first, chunk in _chunks(rows.rows):
-        codes = _codes(chunk, first, kind, where, a3m=True)
-        lengths = np.array([len(row) for row in chunk])
+def _a3m_converter(length: int, kind: ChainKind, where: str) -> Converter:
+    def convert(first: int, chunk: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        letters = [row for _, row in chunk]
+        codes = _codes(letters, first, kind, where, a3m=True)
+        lengths = np.array([len(row) for row in letters])
         starts = np.cumsum(lengths) - lengths
         is_column = codes < _INSERTION
         columns = np.add.reduceat(is_column, starts, dtype=np.int64)
         wrong = np.flatnonzero(columns != length)
         if wrong.size:
-            row = first + int(wrong[0])
+            row = int(wrong[0])
             raise AlignmentError(
-                f"{where}, row {row + 1} ({excerpt(rows.descriptions[row])}) has {columns[wrong[0]]} columns: expected "
+                f"{where}, row {first + row + 1} ({excerpt(chunk[row][0])}) has {columns[row]} columns: expected "
                 f"{length}, one per residue of the query (capitals and dashes count, small letters do not)."
             )
         at = np.flatnonzero(is_column)
-        block = slice(first, first + len(chunk))
-        restypes[block] = codes[at].reshape(-1, length)
+        deletions = np.zeros((len(chunk), length), dtype=np.int32)
         if (is_insertion := codes == _INSERTION).any():
             total = np.cumsum(is_insertion, dtype=np.int32)
             before = total[starts] - is_insertion[starts]
-            deletions[block] = _steps(total[at].reshape(-1, length), before)
-    return restypes, deletions
+            deletions = _steps(total[at].reshape(-1, length), before)
+        return codes[at].reshape(-1, length).astype(np.int8), deletions
+
+    return convert
 
 
-def _from_columns(rows: Rows, kind: ChainKind, where: str) -> tuple[np.ndarray, np.ndarray]:
-    width = len(rows.rows[0])
-    for index, row in enumerate(rows.rows):
-        if len(row) != width:
-            raise AlignmentError(
-                f"{where}, row {index + 1} ({excerpt(rows.descriptions[index])}) is {len(row)} columns wide and "
-                f"the first row {width}: all must be equally wide, because the first row has gaps or small letters."
-            )
-    is_query = _codes(rows.rows[:1], 0, kind, where, a3m=False) != GAP
+def _columns_converter(query: Row, kind: ChainKind, where: str) -> Converter:
+    width = len(query[1])
+    is_query = _codes([query[1]], 0, kind, where, a3m=False) != GAP
     query_columns = np.flatnonzero(is_query)
-    restypes = np.empty((len(rows.rows), len(query_columns)), dtype=np.int8)
-    deletions = np.zeros((len(rows.rows), len(query_columns)), dtype=np.int32)
-    for first, chunk in _chunks(rows.rows):
-        codes = _codes(chunk, first, kind, where, a3m=False).reshape(-1, width)
-        block = slice(first, first + len(chunk))
-        restypes[block] = codes[:, query_columns]
+
+    def convert(first: int, chunk: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+        for index, (description, row) in enumerate(chunk, start=first + 1):
+            if len(row) != width:
+                raise AlignmentError(
+                    f"{where}, row {index} ({excerpt(description)}) is {len(row)} columns wide and the first row "
+                    f"{width}: all must be equally wide, because the first row has gaps or small letters."
+                )
+        codes = _codes([row for _, row in chunk], first, kind, where, a3m=False).reshape(-1, width)
         total = np.cumsum((codes != GAP) & ~is_query, axis=1, dtype=np.int32)
-        deletions[block] = _steps(total[:, query_columns], np.zeros(len(chunk), dtype=np.int32))
-    return restypes, deletions
+        deletions = _steps(total[:, query_columns], np.zeros(len(chunk), dtype=np.int32))
+        return codes[:, query_columns].astype(np.int8), deletions
+
+    return convert
 
 
-def _steps(total: Int32[np.ndarray, "s l"], before: Int32[np.ndarray, "s"]) -> Int32[np.ndarray, "s l"]:
+def _steps(total: Int32[np.ndarray, "s l"], before: Int[np.ndarray, "s"]) -> Int32[np.ndarray, "s l"]:
     """Insertions just before each column, from running totals at the columns and before the row."""
-    return np.diff(total, axis=1, prepend=before[:, None])
-
-
-def _file_text(path: Path) -> str:
-    where = f"MSA file {excerpt(str(path), 200)}"
-    try:
-        if not path.is_file():
-            raise AlignmentError(f"{where} does not exist, or is not a file: check the path.")
-        with path.open("rb") as file:
-            magic = file.read(6)
-            file.seek(0)
-            if magic[:2] == b"\x1f\x8b":
-                with gzip.open(file) as unpacked:
-                    data = unpacked.read(MAX_BYTES + 1)
-            elif magic == b"\xfd7zXZ\x00":
-                with lzma.open(file) as unpacked_xz:
-                    data = unpacked_xz.read(MAX_BYTES + 1)
-            else:
-                data = file.read(MAX_BYTES + 1)
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise AlignmentError(f"{where} is damaged: it cannot be decompressed.") from error
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise AlignmentError(f"{where} cannot be read: {reason}.") from error
-    if len(data) > MAX_BYTES:
-        raise AlignmentError(f"{where} holds more than {MAX_BYTES // 2**20} MiB, the most that is read.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AlignmentError(f"{where} is not text: byte {error.start} is not valid UTF-8 (a binary file?).") from error
+    return np.diff(total, axis=1, prepend=before[:, None].astype(np.int32))

@@ -1,9 +1,11 @@
-"""Splitting alignment text into rows: a3m, aligned FASTA and Stockholm, told apart by content."""
+"""Alignment text as a stream of rows: a3m, aligned FASTA and Stockholm, told apart by content."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from ..common.errors import AlignmentError
 
@@ -11,13 +13,16 @@ from ..common.errors import AlignmentError
 _ANNOTATION = re.compile(r"(?:ss_pred|ss_conf|ss_dssp|sa_dssp|aa_dssp)\b")
 _FORMATS = "expected a3m, aligned FASTA (both begin with '>') or Stockholm ('# STOCKHOLM 1.0')"
 
+Row = tuple[str, str]
+"""Description (without ">") and letters of one row, as written."""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as written, query first. ``aligned`` says that all must be equally long (else: a3m)."""
+    """Rows one after another, query first, to be read once; ``aligned``: all must be equally long (else: a3m)."""
 
-    descriptions: tuple[str, ...]
-    rows: tuple[str, ...]
+    first: Row
+    others: Iterator[Row]
     aligned: bool
 
 
@@ -26,58 +31,74 @@ def excerpt(text: str, limit: int = 30) -> str:
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def split_rows(text: str, where: str, max_rows: int | None = None) -> Rows:
-    """Return the rows of alignment ``text``, at most ``max_rows``.
+def text_lines(text: str) -> Iterator[str]:
+    """Yield the lines of ``text`` without a second copy of it; ``\\n``, ``\\r\\n`` and ``\\r`` end a line."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end + 1
+
+
+def read_rows(lines: Iterable[str], where: str, max_rows: int | None = None) -> Rows:
+    """Return the rows of an alignment, at most ``max_rows``; FASTA and a3m are read as the rows are asked for.
 
     Raises:
-        AlignmentError: the text is empty, of no known format, or a row of it has no letters.
+        AlignmentError: the text is empty, of no known format, or (while the rows are read) a row has no letters.
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").lstrip()
-    if not text:
+    rest = iter(lines)
+    first = next((line for line in (line.lstrip("\ufeff \t\v\f") for line in rest) if line.strip()), None)
+    if first is None:
         raise AlignmentError(f"{where} is empty: give at least the row of the query.")
-    if text.startswith("# STOCKHOLM"):
-        return _stockholm(text, where, max_rows)
-    if text[0] not in ">#":
-        kind = (
-            "a CLUSTAL alignment"
-            if text.startswith(("CLUSTAL", "MUSCLE", "PROBCONS"))
-            else excerpt(text.split("\n")[0])
-        )
+    if first.startswith("# STOCKHOLM"):
+        rows = iter(_stockholm(rest, where, max_rows))
+        return Rows(next(rows), rows, aligned=True)
+    if first[0] not in ">#":
+        kind = "a CLUSTAL alignment" if first.startswith(("CLUSTAL", "MUSCLE", "PROBCONS")) else excerpt(first)
         raise AlignmentError(f"{where} begins with {kind}: {_FORMATS}.")
-    return _fasta(text, where, max_rows)
-
-
-def _fasta(text: str, where: str, max_rows: int | None) -> Rows:
-    # HH-suite ("#A3M#") and ColabFold ("#120,80\t1,1") write comment lines first.
-    while text.startswith("#"):
-        text = text.partition("\n")[2].lstrip("\n")
-    if not text.startswith(">"):
-        raise AlignmentError(f"{where} has no row that begins with '>': {_FORMATS}.")
-    descriptions: list[str] = []
-    rows: list[str] = []
-    start = 0
-    while start >= 0 and (max_rows is None or len(rows) < max_rows):
-        end = text.find("\n>", start)
-        record = text[start + 1 : end] if end >= 0 else text[start + 1 :]
-        start = end + 1 if end >= 0 else -1
-        header, _, body = record.partition("\n")
-        if _ANNOTATION.match(header):
-            continue
-        row = "".join(body.split())
-        if not row:
-            raise AlignmentError(f"{where}, row {len(rows) + 1} ({excerpt(header)}) has no letters.")
-        descriptions.append(header.strip())
-        rows.append(row)
-    if not rows:
+    rows = islice(_fasta(chain([first], rest), where), max_rows)
+    query = next(rows, None)
+    if query is None:
         raise AlignmentError(f"{where} has no rows of sequence: {_FORMATS}.")
-    return Rows(tuple(descriptions), tuple(rows), aligned=rows[0] != re.sub(r"[-.a-z]", "", rows[0]))
+    return Rows(query, rows, aligned=query[1] != re.sub(r"[-.a-z]", "", query[1]))
 
 
-def _stockholm(text: str, where: str, max_rows: int | None) -> Rows:
+def a3m_records(text: str, where: str) -> Iterator[Row]:
+    """Yield description and letters of every row of a3m or FASTA ``text`` (errors as :func:`read_rows`)."""
+    rows = read_rows(text_lines(text), where)
+    yield rows.first
+    yield from rows.others
+
+
+def _fasta(lines: Iterator[str], where: str) -> Iterator[Row]:
+    header: str | None = None
+    parts: list[str] = []
+    count = 0
+    # HH-suite ("#A3M#") and ColabFold ("#120,80\t1,1") write comment lines first.
+    start = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    if not start.startswith(">"):
+        raise AlignmentError(f"{where} has no row that begins with '>': {_FORMATS}.")
+    for line in chain([start], lines, [">"]):  # the last mark ends the last row
+        if not line.startswith(">"):
+            parts.append("".join(line.split()))
+            continue
+        if header is not None and not _ANNOTATION.match(header):
+            count += 1
+            letters = "".join(parts)
+            if not letters:
+                raise AlignmentError(f"{where}, row {count} ({excerpt(header)}) has no letters.")
+            yield header.strip(), letters
+        header, parts = line[1:].rstrip("\n"), []
+
+
+def _stockholm(lines: Iterator[str], where: str, max_rows: int | None) -> list[Row]:
     parts: dict[str, list[str]] = {}
     notes: dict[str, str] = {}
     ended = False
-    for number, line in enumerate(text.split("\n")[1:], start=2):
+    for number, line in enumerate(lines, start=2):
         content = line.strip()
         if not content:
             continue
@@ -98,6 +119,6 @@ def _stockholm(text: str, where: str, max_rows: int | None) -> Rows:
         raise AlignmentError(f"{where} is a Stockholm file without rows: give at least the row of the query.")
     if not ended:
         raise AlignmentError(f"{where} is a Stockholm file without its last line ('//'): it seems to be cut off.")
-    names = list(parts)[:max_rows]
-    descriptions = tuple(f"{name} {notes[name]}" if name in notes else name for name in names)
-    return Rows(descriptions, tuple("".join(parts[name]) for name in names), aligned=True)
+    return [
+        (f"{name} {notes[name]}" if name in notes else name, "".join(parts[name])) for name in list(parts)[:max_rows]
+    ]

@@ -36,7 +36,7 @@ def sequence_weights(
     masked = np.where(columns == GAP, np.int8(-1), columns)
     for start in range(0, len(counted), _BLOCK):
         block = slice(start, start + _BLOCK)
-        same = _same_columns(masked[:, block], columns)
+        same = same_columns(masked[:, block], columns)
         # The tolerance keeps 4 of 5 at least 80 % in floating point.
         alike = same >= identity * np.minimum(lengths[block, None], lengths) - 1e-9
         weights[counted[block]] = 1.0 / alike.sum(axis=1)
@@ -48,7 +48,7 @@ def effective_depth(msa: Msa, identity: float = 0.8, min_coverage: float = 0.0) 
     return float(sequence_weights(msa.restypes, identity, min_coverage).sum())
 
 
-def _same_columns(some: Int8[np.ndarray, "L b"], rows: Int8[np.ndarray, "L S"]) -> Int64[np.ndarray, "b S"]:
+def same_columns(some: Int8[np.ndarray, "L b"], rows: Int8[np.ndarray, "L S"]) -> Int64[np.ndarray, "b S"]:
     """Number of equal columns for each pair of rows."""
     total = np.zeros((some.shape[1], rows.shape[1]), dtype=np.int64)
     equal = np.empty(total.shape, dtype=np.bool_)

@@ -15,8 +15,11 @@ import typer
 from anfinsen import __version__
 from anfinsen.common.errors import AnfinsenError
 
+from .couplings import couplings
+from .failures import tracebacks_wanted
 from .inspect import inspect
 from .predict import predict
+from .search import search
 from .train import train_app
 
 app = typer.Typer(
@@ -29,6 +32,8 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(inspect)
+app.command()(search)
+app.command()(couplings)
 app.add_typer(train_app, name="train")
 
 DEBUG = "--debug"
@@ -77,6 +82,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line with ``arguments`` and return the exit code; every error becomes one sentence."""
     debug = DEBUG in arguments
     arguments = [argument for argument in arguments if argument != DEBUG]
+    tracebacks_wanted.set(debug)
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
+from .failures import report_failures
 
 if TYPE_CHECKING:
     from anfinsen.inference import Inspection
@@ -26,23 +25,18 @@ def inspect(
     at_once: AtOnce = None,
 ) -> int:
     """Show what jobs are made of, and the memory and time they will take, without running them."""
-    from anfinsen.common.errors import AnfinsenError
-    from anfinsen.inference import inspect_job, job_files, read_requests
+    from anfinsen.inference import Outcome, failure, inspect_job, job_files, read_requests
 
     options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
     requests, unreadable = read_requests(job_files(jobs))
-    failures = [(outcome.name, outcome.message) for outcome in unreadable]
+    outcomes = list(unreadable)
     for request in requests:
         try:
             _show(inspect_job(request.job, options, request.notes))
-        except AnfinsenError as error:
-            failures.append((request.job.name, str(error)))
-    if len(requests) + len(unreadable) == 1 and failures:
-        typer.echo(f"anfinsen: {failures[0][1]}", err=True)
-    else:
-        for name, message in failures:
-            typer.echo(f"anfinsen: {name}: {message}", err=True)
-    return 2 if failures else 0
+            outcomes.append(Outcome(request.job.name, "done"))
+        except Exception as error:
+            outcomes.append(failure(request.job.name, error))
+    return report_failures(outcomes)
 
 
 def _show(found: Inspection) -> None:
@@ -57,11 +51,12 @@ def _show(found: Inspection) -> None:
     )
     for name in ("chain", "kind"):
         table.add_column(name, no_wrap=True)
-    for name in ("residues", "tokens", "atoms", "MSA rows", "paired", "templates"):
+    for name in ("residues", "tokens", "atoms", "MSA rows", "N_eff", "paired", "templates"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("others", overflow="fold")
     for chain in found.chains:
-        numbers = (chain.residues, chain.tokens, chain.atoms, chain.msa_rows, chain.paired_rows, chain.templates)
+        depth = f"{chain.effective_depth:.1f}" if chain.msa_rows else ""
+        numbers = (chain.residues, chain.tokens, chain.atoms, chain.msa_rows, depth, chain.paired_rows, chain.templates)
         table.add_row(escape(chain.chain_id), chain.kind, *map(str, numbers), escape(chain.components))
     console.print(table)
     conformers = ", ".join(f"{source} {count}" for source, count in found.conformers.items())

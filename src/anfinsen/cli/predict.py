@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
+from .failures import report_failures
+from .search_arguments import Cache, Cpus, Db, EngineName, Gpu, Iterations, Url, search_options
 
 if TYPE_CHECKING:
-    from anfinsen.inference import Outcome
+    from collections.abc import Sequence
+
+    from anfinsen.alignments import SearchOptions
+    from anfinsen.inference import JobRequest, Outcome
+
+    from .terminal import Terminal
 
 
 def predict(
@@ -25,10 +33,18 @@ def predict(
     device: Device = "auto",
     at_once: AtOnce = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Run finished jobs again and replace them.")] = False,
+    db: Db = None,
+    engine: EngineName = None,
+    url: Url = None,
+    cache: Cache = None,
+    iterations: Iterations = 3,
+    cpus: Cpus = 0,
+    gpu: Gpu = False,
 ) -> int:
     """Predict the structures of jobs.
 
-    Finished jobs are skipped, so that an interrupted batch goes on where it stopped.
+    Finished jobs are skipped, so that an interrupted batch goes on where it stopped. With --db or --url, alignments
+    that the jobs do not give are searched for first.
     """
     # Imported here: torch takes seconds, and --help should not.
     from anfinsen.inference import Predictor, job_files, prepare_output, read_requests, run_jobs
@@ -37,9 +53,12 @@ def predict(
     from .terminal import Terminal
 
     options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
+    searching = search_options((db, engine, url, gpu), (iterations, cpus))
     requests, unreadable = read_requests(job_files(jobs))
     outcomes = list(unreadable)
     with Terminal() as terminal:
+        requests, failed = _with_alignments(requests, searching, cache, terminal)
+        outcomes += failed
         if requests:
             predictor = Predictor(options, terminal)
             prepare_output(out)
@@ -47,7 +66,32 @@ def predict(
                 terminal.clear()
                 _show(outcome)
                 outcomes.append(outcome)
-    return _report_failures(outcomes)
+    return report_failures(outcomes)
+
+
+def _with_alignments(
+    requests: Sequence[JobRequest], options: SearchOptions, cache: Path | None, terminal: Terminal
+) -> tuple[tuple[JobRequest, ...], list[Outcome]]:
+    """The jobs with the alignments that were found, where they come from among the notes; and the jobs that failed."""
+    from anfinsen.alignments import SearchCache
+    from anfinsen.inference import failure
+    from anfinsen.inference.search import complete_job
+
+    memory = SearchCache(cache) if options.searches else None
+    engines = options.open(memory) if memory else ()
+    completed, failed = [], []
+    for request in requests:
+        try:
+            found = complete_job(request.job, engines, memory, options.filters, terminal)
+        except Exception as error:
+            failed.append(failure(request.job.name, error))
+            continue
+        # Without any alignment, the prediction itself says so.
+        said = options.searches or any(entity.source == "job" for entity in found.entities)
+        notes = (*request.notes, found.note) if said and found.note else request.notes
+        completed.append(replace(request, job=found.job, notes=notes))
+    terminal.clear()
+    return tuple(completed), failed
 
 
 def _show(outcome: Outcome) -> None:
@@ -66,16 +110,3 @@ def _show(outcome: Outcome) -> None:
             console.print(f"Report:  {report.resolve()}", markup=False)
     elif outcome.status == "skipped":
         console.print(f"{outcome.name}: done already, skipped ({outcome.folder})", markup=False)
-
-
-def _report_failures(outcomes: list[Outcome]) -> int:
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    if not failed:
-        return 0
-    if len(outcomes) == 1:
-        typer.echo(f"anfinsen: {failed[0].message}", err=True)
-        return 2
-    typer.echo(f"anfinsen: {len(failed)} of {len(outcomes)} jobs failed:", err=True)
-    for outcome in failed:
-        typer.echo(f"  {outcome.name}: {outcome.message}", err=True)
-    return 2

@@ -9,6 +9,17 @@ import typer
 
 train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
 
+_Out = Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints, weights and curves; a run there goes on.")]
+_Seed = Annotated[int, typer.Option(help="Decides everything random.")]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+_Threads = Annotated[int, typer.Option(help="CPU threads (0: leave as they are).")]
+_Bf16 = Annotated[bool, typer.Option(help="Compute in bfloat16 where it is safe.")]
+_Steps = Annotated[int, typer.Option(help="Optimiser steps (0: the recipe's).")]
+_Minutes = Annotated[float, typer.Option(help="Stop after so many minutes, to go on later (0: no limit).")]
+_SaveEvery = Annotated[int, typer.Option(help="Steps between checkpoints (0: only at the end).")]
+_ValidateEvery = Annotated[int, typer.Option(help="Steps between validations (0: only at the end).")]
+_OUT = Path("training-output")
+
 
 @train_app.callback()
 def _only_group() -> None:
@@ -20,21 +31,62 @@ def train_alphafold3(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/, or with structure files.")
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Checkpoints, weights and curves; a run there goes on.")
-    ] = Path("training-output"),
+    out: _Out = _OUT,
     preset: Annotated[str, typer.Option(help="Size of the network: mini, small or full.")] = "mini",
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads (0: leave as they are).")] = 0,
-    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16 where it is safe.")] = True,
-    steps: Annotated[int, typer.Option(help="Optimiser steps (0: the recipe's).")] = 0,
-    minutes: Annotated[float, typer.Option(help="Stop after so many minutes, to go on later (0: no limit).")] = 0.0,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints (0: only at the end).")] = 100,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations (0: only at the end).")] = 500,
+    seed: _Seed = 0,
+    device: _Device = "auto",
+    threads: _Threads = 0,
+    bf16: _Bf16 = True,
+    steps: _Steps = 0,
+    minutes: _Minutes = 0.0,
+    start: Annotated[
+        str, typer.Option(metavar="WEIGHTS", help="Fine-tune this bundled model or weights file, not random weights.")
+    ] = "",
+    save_every: _SaveEvery = 100,
+    validate_every: _ValidateEvery = 500,
 ) -> int:
     """Train AlphaFold 3; a run found in the output folder goes on where it stopped."""
     from anfinsen.training import TrainOptions, train
+
+    from .terminal import Terminal
+
+    options = TrainOptions(
+        data=data,
+        out=out,
+        preset=preset,
+        seed=seed,
+        device=device,
+        threads=threads,
+        bf16=bf16,
+        steps=steps,
+        minutes=minutes,
+        start=start,
+        save_every=save_every,
+        validate_every=validate_every,
+    )
+    with Terminal() as terminal:
+        weights = train(options, terminal)
+    typer.echo(f"Weights: {weights}")
+    return 0
+
+
+@train_app.command("alphafold1")
+def train_alphafold1(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/.")],
+    out: _Out = _OUT,
+    preset: Annotated[str, typer.Option(help="Size of the network: mini or full.")] = "mini",
+    seed: _Seed = 0,
+    device: _Device = "auto",
+    threads: _Threads = 0,
+    bf16: _Bf16 = True,
+    steps: _Steps = 0,
+    minutes: _Minutes = 0.0,
+    save_every: _SaveEvery = 100,
+    validate_every: _ValidateEvery = 500,
+) -> int:
+    """Train AlphaFold 1: profiles and couplings of all families first, then the network, then its confidence."""
+    from anfinsen.training import TrainOptions
+    from anfinsen.training.alphafold1_train import train_alphafold1 as run
 
     from .terminal import Terminal
 
@@ -52,6 +104,6 @@ def train_alphafold3(
         validate_every=validate_every,
     )
     with Terminal() as terminal:
-        weights = train(options, terminal)
+        weights = run(options, terminal)
     typer.echo(f"Weights: {weights}")
     return 0

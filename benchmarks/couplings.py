@@ -1,0 +1,228 @@
+"""How well couplings find contacts: long-range precision (CB < 8 Å, |i - j| >= 24) at L/5, L/2 and L.
+
+Run: python benchmarks/couplings.py DATA --set families [--method potts] [--rows 4096] [--longest 240] [--record FILE]
+     python benchmarks/couplings.py DATA --set train --calibrate
+DATA is a folder with families/, chains/ and msas/. Families that the record holds already, made with the same settings,
+are not made again. Prints Markdown; the figures of docs/couplings.md are made by this script. Settings were chosen on
+training families, never on `families` or `test`, which are test sets. CB is placed ideally where a backbone is all that
+is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anfinsen.alignments import Msa, parse_msa
+from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
+from anfinsen.chemistry import ChainKind, read_structure
+from anfinsen.geometry import ideal_cbeta
+from anfinsen.inference.families import read_family
+from anfinsen.metrics import contact_precision
+
+CONTACT = 8.0  # Å
+DIVISORS = (5, 2, 1)
+LEAST_SEPARATION = 6
+MOST_Z = 30.0
+DEPTHS = ((300, "neff ≥ 300"), (100, "neff 100–300"), (50, "neff 50–100"), (0, "neff < 50"))
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    msa: Msa
+    near: np.ndarray
+    known: np.ndarray
+    neff: float | None  # as published beside the alignment
+
+
+def deep_families(data: Path, longest: int) -> Iterator[Case]:
+    for path in sorted((data / "families").glob("*.a3m.gz")):
+        query, msa = read_family(path, ChainKind.PROTEIN)
+        if len(query) <= longest:
+            beta = file_betas(path.with_name(path.name.replace(".a3m", ".pdb")), query)
+            yield Case(path.name.removesuffix(".a3m.gz"), msa, *contacts(beta), None)
+
+
+def file_betas(path: Path, query: str) -> np.ndarray:
+    """CB (CA of glycine) of the chain in a file, NaN where it is not resolved."""
+    structure = read_structure(path)
+    atoms, residues = structure.atoms, structure.residues
+    if structure.chains[0].sequence != query:
+        raise SystemExit(f"{path}: the chain is not the alignment's query")
+    beta = np.full((len(query), 3), np.nan)
+    for index in np.flatnonzero(atoms.resolved):
+        residue = atoms.residue[index]
+        wanted = "CA" if residues.name[residue] == "GLY" else "CB"
+        if residues.chain[residue] == 0 and atoms.name[index] == wanted:
+            beta[residues.number[residue] - 1] = atoms.coordinates[index]
+    return beta
+
+
+def contacts(beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
+    return distance < CONTACT, ~np.isnan(distance)
+
+
+def chain_families(data: Path, split: str, longest: int, every: int) -> Iterator[Case]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "chains" / f"{split}.parquet", columns=["id", "sequence", "x", "y", "z"])
+    row_of = {name: row for row, name in enumerate(table["id"].to_pylist())}
+    count = 0
+    for file in sorted((data / "msas").glob(f"{split}*.parquet")):
+        for record in pq.read_table(file).to_pylist():
+            chain = table.slice(row_of[record["id"]], 1).to_pylist()[0]
+            sequence = chain["sequence"]
+            if len(sequence) > longest:
+                continue
+            count += 1
+            if count % every:
+                continue
+            msa = parse_msa(record["a3m"], sequence, ChainKind.PROTEIN, record["id"])
+            yield Case(record["id"], msa, *contacts(chain_betas(chain)), record["neff"])
+
+
+def chain_betas(chain: dict) -> np.ndarray:
+    length = len(chain["sequence"])
+    backbone = np.stack([np.array(chain[axis], dtype=float).reshape(length, 4) for axis in "xyz"], -1) / 100
+    n, ca, c = (torch.from_numpy(backbone[:, atom]) for atom in range(3))
+    glycine = np.array([letter == "G" for letter in chain["sequence"]])
+    return np.where(glycine[:, None], backbone[:, 1], ideal_cbeta(n, ca, c).numpy())
+
+
+def score(case: Case, found: Couplings) -> dict[str, object]:
+    precision = {}
+    if np.triu(case.near & case.known, 24).any():
+        scores = found.scores.astype(float)
+        precision = {f"L/{d}": contact_precision(scores, case.near, case.known, divisor=d) for d in DIVISORS}
+    return {
+        "name": case.name,
+        "length": len(found.scores),
+        "depth": found.depth,
+        "rows": found.rows,
+        "neff": found.effective_depth if case.neff is None else case.neff,
+        "iterations": found.iterations,
+        "precision": precision,
+    }
+
+
+def evaluate(cases: Iterator[Case], args) -> list[dict]:
+    config = CouplingConfig(method=args.method, gap=args.gap, rows=RowConfig(max_rows=args.rows))
+    settings = asdict(config)
+    done = {}
+    if args.record and args.record.exists():
+        lines = [json.loads(line) for line in args.record.read_text().splitlines()]
+        done = {line["name"]: line for line in lines if line["settings"] == json.loads(json.dumps(settings))}
+    rows = []
+    for case in cases:
+        row = done.get(case.name)
+        if row is None:
+            start = time.process_time()
+            found = infer_couplings(case.msa, config, device=args.device)
+            row = score(case, found) | {"cpu_seconds": time.process_time() - start, "settings": settings}
+            if args.calibrate:
+                row["pairs"] = pair_sample(case, found)
+            if args.record:
+                with args.record.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        rows.append(row)
+        shown = {key: value for key, value in row.items() if key not in {"settings", "pairs"}}
+        print(json.dumps(shown), flush=True)
+    return rows
+
+
+def pair_sample(case: Case, found: Couplings) -> list[list[float]]:
+    """z and contact of the strongest 10 L pairs and of every 20th of the others, with its weight."""
+    first, second = np.triu_indices(len(found.scores), LEAST_SEPARATION)
+    keep = case.known[first, second]
+    first, second = first[keep], second[keep]
+    z = found.z_scores()[first, second]
+    order = np.argsort(-z)
+    top = 10 * len(found.scores)
+    chosen = [(index, 1.0) for index in order[:top]] + [(index, 20.0) for index in order[top::20]]
+    return [[round(float(z[k]), 3), float(case.near[first[k], second[k]]), weight] for k, weight in chosen]
+
+
+def calibrate(rows: list[dict]) -> str:
+    """Logistic regression of contacts on z and ln(1 + Neff), by Newton's method."""
+    x, y, w = [], [], []
+    for row in rows:
+        for z, near, weight in row["pairs"]:
+            x.append((1.0, min(z, MOST_Z), np.log1p(row["neff"])))
+            y.append(near)
+            w.append(weight / len(row["pairs"]))
+    design, target, weight = np.array(x), np.array(y), np.array(w)
+    beta = np.zeros(3)
+    for _ in range(30):
+        chance = 1 / (1 + np.exp(-design @ beta))
+        hessian = (design * (weight * chance * (1 - chance))[:, None]).T @ design
+        beta += np.linalg.solve(hessian, design.T @ (weight * (target - chance)))
+    lines = [
+        f"Calibration({beta[0]:.3f}, {beta[1]:.3f}, {beta[2]:.3f})",
+        "",
+        "| predicted | pairs | true |",
+        "|---|---|---|",
+    ]
+    chance = 1 / (1 + np.exp(-design @ beta))
+    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        inside = (chance >= low) & (chance < high)
+        if inside.any():
+            mean, true = (np.average(values[inside], weights=weight[inside]) for values in (chance, target))
+            lines.append(f"| {mean:.2f} | {inside.sum()} | {true:.2f} |")
+    return "\n".join(lines)
+
+
+def report(rows: list[dict], by_depth: bool) -> str:
+    groups: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        if row["precision"]:
+            if by_depth:
+                groups[next(name for least, name in DEPTHS if row["neff"] >= least)].append(row)
+            groups["all"].append(row)
+    lines = ["| set | n | L/5 | L/2 | L | median Neff | median CPU s |", "|---|---|---|---|---|---|---|"]
+    for name in [*(name for _, name in DEPTHS), "all"]:
+        if group := groups.get(name):
+            means = [f"{np.mean([row['precision'][f'L/{d}'] for row in group]):.3f}" for d in DIVISORS]
+            medians = [np.median([row[key] for row in group]) for key in ("neff", "cpu_seconds")]
+            lines.append(
+                f"| {name} | {len(group)} | " + " | ".join([*means, f"{medians[0]:.0f}", f"{medians[1]:.1f}"]) + " |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--set", default="families", choices=("families", "train", "validation", "test"))
+    parser.add_argument("--method", default="potts")
+    parser.add_argument("--gap", default="missing")
+    parser.add_argument("--rows", type=int, default=RowConfig().max_rows)
+    parser.add_argument("--longest", type=int, default=240)
+    parser.add_argument("--every", type=int, default=1, help="take every Nth family of a split")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--record", type=Path, help="JSON lines, appended to; what it holds is not made again")
+    parser.add_argument("--calibrate", action="store_true")
+    args = parser.parse_args()
+    deep = args.set == "families"
+    cases = (
+        deep_families(args.data, args.longest)
+        if deep
+        else chain_families(args.data, args.set, args.longest, args.every)
+    )
+    rows = evaluate(cases, args)
+    print("\n" + report(rows, by_depth=not deep))
+    if args.calibrate:
+        print("\n" + calibrate(rows))
+
+
+if __name__ == "__main__":
+    main()

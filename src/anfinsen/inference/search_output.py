@@ -1,0 +1,56 @@
+"""The files that a search leaves: alignments, the completed job, and what was found where."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from anfinsen.common.errors import OutputError
+from anfinsen.common.files import write_text
+from anfinsen.jobs import Polymer, job_json
+
+from .record import settings_file
+from .search import CompletedJob
+
+
+def write_search(completed: CompletedJob, folder: Path, *, with_job: bool = True) -> Path:
+    """Write ``msas/CHAIN.a3m``, ``NAME_search.json`` and (last) the completed job ``NAME_data.json`` into ``folder``.
+
+    Files that an earlier search wrote there are replaced, each as a whole.
+
+    Raises:
+        OutputError: a file cannot be written, or the folder holds the results of a prediction.
+    """
+    if settings_file(folder).exists():
+        raise OutputError(f"{folder} holds the results of a prediction: choose another folder with --out.")
+    for entity in completed.job.entities:
+        if isinstance(entity, Polymer):
+            # Chains "a" and "A" need different files even where the file system takes them for one name.
+            name = re.sub(r"([a-z])", r"_\1", entity.ids[0])
+            for text, suffix in ((entity.unpaired_msa, ""), (entity.paired_msa, "_paired")):
+                if text:
+                    write_text(folder / "msas" / f"{name}{suffix}.a3m", text)
+    write_text(folder / f"{folder.name}_search.json", json.dumps(_summary(completed), indent=2) + "\n")
+    if with_job:
+        write_text(folder / f"{folder.name}_data.json", job_json(completed.job))
+    return folder
+
+
+def _summary(completed: CompletedJob) -> dict[str, object]:
+    chains = []
+    for entity in completed.entities:
+        found = entity.result
+        chains.append(
+            {
+                "chains": list(entity.chains),
+                "kind": entity.kind,
+                "source": entity.source,
+                "reason": entity.reason,
+                "rows": found.depth if found else None,
+                "n_eff": round(found.n_eff, 2) if found else None,
+                "species": found.species if found else None,
+                "databases": [{"engine": each.engine, "rows": each.rows} for each in found.sources] if found else [],
+            }
+        )
+    return {"name": completed.job.name, "entities": chains}
