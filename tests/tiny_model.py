@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from anfinsen.chemistry.tokens import GAP
 from anfinsen.features import BATCH_AXES, Complex, complex_from_structure, featurise
 from anfinsen.jobs import Job, job_structure
 from anfinsen.models.alphafold3 import AlphaFold3, AlphaFold3Config, TemplateEmbedderConfig
@@ -99,3 +100,24 @@ def with_templates(batch: Batch, count: int, seed: int = 0) -> Batch:
         template_backbone=beta[:, :, None] + 1.5 * torch.randn(count, n, 3, 3, generator=generator),
         template_backbone_mask=torch.rand(count, n, generator=generator) < 0.8,
     )
+
+
+def pad_batch(batch: Batch, tokens: int, atoms: int) -> Batch:
+    """Return ``batch`` with masked tokens and atoms appended, up to ``tokens`` and ``atoms``.
+
+    Padding atoms belong to the last token.
+    """
+    a = len(batch.atom_to_token)
+    sizes = {"N": tokens, "A": atoms, "S": len(batch.msa), "T": len(batch.template_restype)}
+    padded = {}
+    for field in dataclasses.fields(batch):
+        value: torch.Tensor = getattr(batch, field.name)
+        axes = BATCH_AXES[field.name].split()
+        shape = [sizes[axis] for axis in axes] + list(value.shape[len(axes) :])
+        larger = torch.full(
+            shape, GAP if field.name in ("msa", "restype", "template_restype") else 0, dtype=value.dtype
+        )
+        larger[tuple(slice(0, size) for size in value.shape)] = value
+        padded[field.name] = larger
+    padded["atom_to_token"][a:] = tokens - 1
+    return Batch(**padded)

@@ -130,6 +130,46 @@ def test_a_disulfide(library):
     assert structure.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("acid", "carbon", "released"), [("D", "CG", "OD2"), ("E", "CD", "OE2"), ("N", "CG", "ND2"), ("Q", "CD", "NE2")]
+)
+def test_an_isopeptide_bond(library, acid, carbon, released):
+    chains = [polymer("A", PROTEIN, f"G{acid}G"), polymer("B", PROTEIN, "GKG", entity=2)]
+    bond = BondSpec(AtomRef("B", 2, "NZ"), AtomRef("A", 2, carbon))
+    structure = assemble("x", chains, [bond], library)
+    check_tables(structure)
+    whole = set(library.get(str(structure.residues.name[1])).atom_names.tolist()) - {"OXT"}
+    assert names(structure, 1) == whole - {released}
+    assert names(structure, 4) == {"N", "CA", "C", "O", "CB", "CG", "CD", "CE", "NZ"}
+    assert frozenset([(1, carbon), (4, "NZ")]) in inter_bonds(structure)
+    # An amide's nitrogen, unlike lysine's own, is neutral.
+    assert not structure.atoms.charge.any()
+    assert any(released in note for note in structure.notes)
+
+
+def test_ubiquitin_is_tied_to_lysine_by_its_last_residue(library):
+    chains = [polymer("A", PROTEIN, "GG"), polymer("B", PROTEIN, "GKG", entity=2)]
+    structure = assemble("x", chains, [BondSpec(AtomRef("A", 2, "C"), AtomRef("B", 2, "NZ"))], library)
+    check_tables(structure)
+    assert names(structure, 1) == {"N", "CA", "C", "O"}
+    assert not structure.atoms.charge.any()
+    free = assemble("x", chains, [], library)
+    assert free.atoms.charge.tolist().count(1) == 1
+
+
+def test_a_thioester_and_a_biotinylated_lysine(library):
+    chains = [polymer("A", PROTEIN, "GCGEQ"), polymer("B", PROTEIN, "K", entity=2), ligand("L", "BTN", entity=3)]
+    bonds = [
+        BondSpec(AtomRef("A", 2, "SG"), AtomRef("A", 5, "CD")),
+        BondSpec(AtomRef("B", 1, "NZ"), AtomRef("L", 1, "C11")),
+    ]
+    structure = assemble("x", chains, bonds, library)
+    assert "NE2" not in names(structure, 4)
+    assert "SG" in names(structure, 1)
+    biotin = names(structure, 6)
+    assert len({"O11", "O12"} & biotin) == 1
+
+
 def test_an_n_glycan(library):
     chains = [polymer("A", PROTEIN, "ANST"), ligand("B", "NAG", "NAG", "BMA", "MAN", "MAN")]
     bonds = [

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, NonFiniteError
-from anfinsen.common.seeding import torch_generator
+from anfinsen.common.seeding import Generators, gaussian, torch_generator
 from anfinsen.diffusion import (
     ALPHAFOLD3_SAMPLER,
     ANCESTRAL_SAMPLER,
@@ -212,6 +212,35 @@ def test_same_seed_same_bits_and_float32_stays_float32() -> None:
 
     assert run().dtype == torch.float32
     assert torch.equal(run(), run())
+
+
+@pytest.mark.parametrize("config", [ALPHAFOLD3_SAMPLER, ANCESTRAL_SAMPLER], ids=["churn", "ancestral"])
+def test_an_entry_with_a_generator_of_its_own_does_not_depend_on_the_others(config: SamplerConfig) -> None:
+    sigmas = alphafold3_sigmas(20)
+
+    def turn(x: Tensor, generator: Generators) -> Tensor:
+        return x + gaussian(x.shape, generator)
+
+    def run(entries: range) -> Tensor:
+        generators = [torch_generator(2, entry) for entry in entries]
+        x = sigmas[0].float() * gaussian((len(entries), 2), generators)
+        return sample(lambda x, s: x / (1 + s), x, sigmas, config, generators, before_step=turn)
+
+    together = run(range(5))
+    assert torch.equal(together[:1], run(range(1)))
+    assert torch.equal(together[2:4], run(range(2, 4)))
+    assert len(torch.unique(together)) == 10
+
+
+def test_as_many_generators_as_entries() -> None:
+    with pytest.raises(ValueError, match="2 generators cannot fill"):
+        sample(
+            lambda x, _: x,
+            torch.ones(3, 2),
+            alphafold3_sigmas(4),
+            ALPHAFOLD3_SAMPLER,
+            [torch_generator(n) for n in (0, 1)],
+        )
 
 
 def test_gradients_are_not_kept() -> None:

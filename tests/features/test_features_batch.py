@@ -20,7 +20,7 @@ from anfinsen.chemistry import (
 from anfinsen.chemistry.read_structure import read_structure_and_library
 from anfinsen.chemistry.tokens import GAP, RESTYPE_INDEX
 from anfinsen.common.errors import AlignmentError
-from anfinsen.features import BATCH_AXES, FeatureConfig, complex_from_structure, featurise, loss_bonds, pad_batch
+from anfinsen.features import BATCH_AXES, FeatureConfig, complex_from_structure, featurise, loss_bonds
 from anfinsen.nn.batch import Batch
 
 PROTEIN = ChainSpec("A", 1, 1, ChainKind.PROTEIN, ("MET", "CYS", "SEP", "GLY", "LYS", "CYS", "TRP"))
@@ -133,6 +133,26 @@ def test_token_bonds_are_those_that_the_sequence_does_not_tell(library):
     assert len(loss_bonds(complex_.structure, complex_.tokens, complex_.atoms.token)) == 33 + 9 + 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "codes", "bond"),
+    [
+        (ChainKind.PROTEIN, ("GLY", "CYS", "CYS", "GLY"), ("SG", "SG")),
+        (ChainKind.PROTEIN, ("GLY", "LYS", "ASP", "GLY"), ("NZ", "CG")),
+    ],
+)
+def test_a_cross_link_of_neighbours_is_a_token_bond(library, kind, codes, bond):
+    spec = BondSpec(AtomRef("A", 2, bond[0]), AtomRef("A", 3, bond[1]))
+    batch = featurise(_complex(library, (ChainSpec("A", 1, 1, kind, codes),), (spec,)))
+    assert batch.token_bonds.nonzero().tolist() == [[1, 2], [2, 1]]
+
+
+def test_chain_links_are_no_token_bonds_and_a_ring_of_two_has_its_closure(library):
+    open_chains = (ChainSpec("A", 1, 1, ChainKind.PROTEIN, ("CYS", "CYS", "LYS")), DNA)
+    assert not featurise(_complex(library, open_chains)).token_bonds.any()
+    ring = ChainSpec("A", 1, 1, ChainKind.PROTEIN, ("GLY", "ALA"), cyclic=True)
+    assert featurise(_complex(library, (ring,))).token_bonds.nonzero().tolist() == [[0, 1], [1, 0]]
+
+
 def test_cyclic_chains_have_a_period_and_a_closing_bond(library):
     chain = ChainSpec("A", 1, 1, ChainKind.PROTEIN, ("GLY", "ALA", "PRO", "LEU", "PHE"), cyclic=True)
     batch = featurise(_complex(library, (chain, ION)))
@@ -148,24 +168,6 @@ def test_the_seed_changes_reference_positions_only_if_frames_are_random(library)
     random = [featurise(complex_, config, seed).ref_pos for seed in (1, 2, 1)]
     assert torch.equal(random[0], random[2])
     assert (random[0] - random[1]).abs().max() > 0.5
-
-
-def test_padding_keeps_the_real_part_and_masks_the_rest(library):
-    batch = featurise(_complex(library, (PROTEIN, LIGAND)))
-    n, a = len(batch.restype), len(batch.atom_to_token)
-    padded = pad_batch(batch, n + 5, a + 7)
-    for name, axes in BATCH_AXES.items():
-        value, larger = getattr(batch, name), getattr(padded, name)
-        assert value.dtype == larger.dtype
-        index = tuple(slice(0, n if letter == "N" else a if letter == "A" else None) for letter in axes.split())
-        assert torch.equal(larger[index], value), name
-    for name in ("token_mask", "frame_mask"):
-        assert not getattr(padded, name)[n:].any()
-    assert not padded.atom_mask[a:].any()
-    assert not padded.msa_mask[:, n:].any()
-    assert padded.atom_to_token.max() < n + 5
-    with pytest.raises(ValueError, match="Cannot pad"):
-        pad_batch(batch, n - 1, a)
 
 
 def test_alignments_must_fit_their_chains(library):

@@ -131,3 +131,11 @@ def test_augmentation_is_rigid_and_one_angstrom() -> None:
     torch.testing.assert_close(centre(unmoved, mask), unmoved, atol=1e-4, rtol=0)
     # every copy has its own motion
     assert (moved[0] - moved[1]).abs().max() > 1
+
+
+def test_a_motion_of_its_own_generator_does_not_depend_on_the_others() -> None:
+    x, mask = _points(6).float().expand(4, 6, 3), torch.ones(6, dtype=torch.bool)
+    moved = centre_random_augmentation(x, mask, [torch_generator(n) for n in range(4)])
+    alone = centre_random_augmentation(x[:1], mask, [torch_generator(2)])
+    assert torch.equal(moved[2:3], alone)
+    assert (moved[0] - moved[1]).abs().max() > 1

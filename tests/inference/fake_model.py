@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from anfinsen.common.seeding import gaussian
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3Config, ConfidenceLogits, TrunkOutput
 from anfinsen.weights import WeightsInfo
 
@@ -36,7 +37,7 @@ class FakeModel:
         line = torch.zeros(len(batch.ref_pos), 3)
         line[:, 0] = 4.0 * batch.ref_space_uid
         x = batch.ref_pos.float() + line
-        x = x + self.spread * torch.randn(samples, *x.shape, generator=generator)
+        x = x + self.spread * gaussian((samples, *x.shape), generator)
         if self.poison == "coordinates":
             x[0, 0, 0] = float("nan")
         return x

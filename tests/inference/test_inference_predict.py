@@ -65,6 +65,19 @@ def test_seeds_are_independent_of_each_other_and_differ():
     assert np.abs(both.seeds[0].coordinates[0] - both.seeds[0].coordinates[1]).max() > 0.1
 
 
+def test_a_sample_is_the_same_however_many_are_drawn(monkeypatch):
+    one = predict(JOB, dataclasses.replace(UNTRAINED, samples=1))
+    three = predict(JOB, dataclasses.replace(UNTRAINED, samples=3, samples_at_once=2))
+    for alone, together in zip(one.seeds, three.seeds, strict=True):
+        # Structures computed together are rounded otherwise; the noise they start from is the same.
+        np.testing.assert_allclose(together.coordinates[0], alone.coordinates[0], atol=2e-3)
+        assert np.abs(together.coordinates[1] - alone.coordinates[0]).max() > 0.1
+        assert np.abs(together.coordinates[2] - together.coordinates[0]).max() > 0.1
+    install(monkeypatch)
+    drawn = [predict(JOB, PredictOptions(samples=count, steps=1)).seeds[0].coordinates for count in (1, 5)]
+    np.testing.assert_array_equal(drawn[0], drawn[1][:1])
+
+
 def test_ranking_is_best_first(monkeypatch):
     install(monkeypatch)
     prediction = predict(JOB, PredictOptions(samples=3, steps=1))

@@ -7,10 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel, install
+from fake_model import install
 
 from anfinsen.common.errors import JobError, OutputError
 from anfinsen.inference import (
+    Fingerprint,
     PredictOptions,
     Predictor,
     fingerprint,
@@ -21,7 +22,10 @@ from anfinsen.inference import (
     run_record,
     settings_file,
 )
+from anfinsen.inference.predictor import versions
 from anfinsen.inference.runner import whole_folder
+from anfinsen.jobs import load_jobs_with_notes
+from anfinsen.reports import write_results
 
 YAML = "name: {name}\nchains:\n  - protein: {sequence}\n    id: A\n"
 
@@ -35,7 +39,7 @@ def jobs(tmp_path: Path) -> Path:
     return folder
 
 
-def _write(prediction, folder: Path, run: str) -> None:
+def _write(prediction, folder: Path, run: Fingerprint) -> None:
     (folder / "result.txt").write_text(prediction.job.name)
     settings_file(folder).write_text(json.dumps(run_record(prediction, run)))
 
@@ -75,14 +79,22 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(monkeypatch, jobs, tmp_pa
     assert [outcome.status for outcome in _run(jobs, out)] == ["skipped", "done", "done"]
 
 
-@pytest.mark.parametrize("change", [{"steps": 2}, {"samples": 2}, {"recycles": 3}, {"seeds": (9,)}])
-def test_other_settings_are_refused_and_replaced_on_request(monkeypatch, jobs, tmp_path, change):
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"steps": 2}, "it differs in steps (1 then, 2 now):"),
+        ({"samples": 2, "recycles": 3}, "it differs in samples (1 then, 2 now), recycles (1 then, 3 now):"),
+        ({"seeds": (9, 8)}, "it differs in seeds (1 then, 9, 8 now):"),
+    ],
+)
+def test_other_settings_are_refused_and_replaced_on_request(monkeypatch, jobs, tmp_path, change, named):
     install(monkeypatch)
     out = tmp_path / "out"
     _run(jobs, out)
     outcomes = _run(jobs, out, **change)
     assert {outcome.status for outcome in outcomes} == {"failed"}
     assert "--overwrite" in outcomes[0].message
+    assert named in outcomes[0].message
     assert {outcome.status for outcome in _run(jobs, out, overwrite=True, **change)} == {"done"}
     assert _left(out) == {"one", "two", "three"}
 
@@ -96,6 +108,43 @@ def test_other_weights_and_other_jobs_have_other_fingerprints(monkeypatch, jobs)
     prints = {fingerprint(request.job, predictor) for request in requests for predictor in (first, second)}
     assert len(prints) == 6
     assert fingerprint(requests[0].job, first) in prints
+
+
+def test_another_version_of_the_program_is_another_run(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    out = tmp_path / "out"
+    _run(jobs, out)
+    known = versions()
+    monkeypatch.setattr("anfinsen.inference.record.versions", lambda: known | {"anfinsen": "99.0"})
+    outcomes = _run(jobs, out)
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert f"it differs in version ({known['anfinsen']} then, 99.0 now)" in outcomes[0].message
+
+
+def test_what_changed_is_named(monkeypatch, jobs, tmp_path):
+    install(monkeypatch, sha256="a" * 64)
+    out = tmp_path / "out"
+    _run(jobs, out)
+    (jobs / "one.yaml").write_text(YAML.format(name="one", sequence="GSWG"))
+    assert "it differs in the job:" in _run(jobs, out)[0].message
+    install(monkeypatch, sha256="b" * 64)
+    assert "it differs in the job, the weights:" in _run(jobs, out)[0].message
+
+
+def test_a_record_of_an_earlier_form_is_of_another_version(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    old = tmp_path / "out" / "one"
+    old.mkdir(parents=True)
+    settings_file(old).write_text(json.dumps({"format": "anfinsen-run-1", "fingerprint": "c" * 64}))
+    outcome = _run(jobs, tmp_path / "out")[0]
+    assert "it differs in the version of anfinsen" in outcome.message
+    assert _run(jobs, tmp_path / "out", overwrite=True)[0].status == "done"
+
+
+def test_how_many_are_drawn_at_once_does_not_make_another_run(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    _run(jobs, tmp_path / "out", samples_at_once=1)
+    assert {outcome.status for outcome in _run(jobs, tmp_path / "out")} == {"skipped"}
 
 
 def test_a_folder_of_somebody_else_is_never_replaced(monkeypatch, jobs, tmp_path):
@@ -194,8 +243,104 @@ def test_job_files_of_folders(jobs):
         job_files([empty])
 
 
-def test_a_bug_is_not_swallowed(monkeypatch, jobs, tmp_path):
-    install(monkeypatch, FakeModel(error=RuntimeError("bug")))
-    with pytest.raises(RuntimeError, match="bug"):
+def _break(monkeypatch, name: str, error: BaseException) -> None:
+    """Let the job called ``name`` end in ``error``."""
+    predict = Predictor.predict
+
+    def broken(self, job, notes=()):
+        if job.name == name:
+            raise error
+        return predict(self, job, notes)
+
+    monkeypatch.setattr(Predictor, "predict", broken)
+
+
+def test_a_bug_stops_its_job_alone_and_leaves_its_traceback(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    out = tmp_path / "out"
+    _break(monkeypatch, "one", ZeroDivisionError("by zero,\nin two lines \ud800"))
+    outcomes = {outcome.name: outcome for outcome in _run(jobs, out)}
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "one": "failed", "three": "done", "two": "done",
+    }  # fmt: skip
+    assert outcomes["one"].is_bug
+    assert "bug in anfinsen" in outcomes["one"].message
+    assert str(out / "one.error.log") in outcomes["one"].message
+    assert "ZeroDivisionError: by zero, in two lines" in outcomes["one"].message
+    assert _left(out) == {"one.error.log", "two", "three"}
+    log = (out / "one.error.log").read_text()
+    assert "Traceback" in log
+    assert "ZeroDivisionError: by zero,\nin two lines \\ud800" in log
+    # Once the job succeeds, its log is gone.
+    monkeypatch.undo()
+    install(monkeypatch)
+    assert {outcome.status for outcome in _run(jobs, out)} == {"done", "skipped"}
+    assert _left(out) == {"one", "two", "three"}
+
+
+def test_a_bug_is_reported_even_where_its_log_cannot_be_written(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    (tmp_path / "out" / "one.error.log").mkdir(parents=True)
+    _break(monkeypatch, "one", ZeroDivisionError("by zero"))
+    outcome = _run(jobs, tmp_path / "out")[0]
+    assert outcome.is_bug
+    assert "--debug" in outcome.message
+
+
+def test_ctrl_c_is_no_bug(monkeypatch, jobs, tmp_path):
+    install(monkeypatch)
+    _break(monkeypatch, "one", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
         _run(jobs, tmp_path / "out")
     assert _left(tmp_path / "out") == set()
+
+
+def test_a_bug_while_reading_one_file_spares_the_others(monkeypatch, jobs):
+    def broken(path):
+        if path.stem == "one":
+            raise IndexError("out of range")
+        return load(path)
+
+    load = load_jobs_with_notes
+    monkeypatch.setattr("anfinsen.inference.runner.load_jobs_with_notes", broken)
+    requests, failed = read_requests(job_files([jobs]))
+    assert [request.folder for request in requests] == ["three", "two"]
+    assert [outcome.is_bug for outcome in failed] == [True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["long " * 40, "x" * 200, "A" + "蛋" * 199, "ß" * 150 + "end", "a/b\\c:d*e?f", "..hidden..", "CON." + "y" * 196],
+)
+def test_names_of_files_stay_short(monkeypatch, tmp_path, name):
+    install(monkeypatch)
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    for number in range(11):
+        # The same name eleven times, with different ends beyond what is kept.
+        text = json.dumps({"name": name.strip(), "chains": [{"protein": "G" * (number + 1)}]})
+        (folder / f"{number:02}.json").write_text(text)
+    requests, failed = read_requests(job_files([folder]))
+    assert not failed
+    assert len({request.folder.lower() for request in requests}) == 11
+    out = tmp_path / "out"
+    prepare_output(out)
+    predictor = Predictor(PredictOptions(samples=1, steps=1, seeds=(2**32 - 1,)))
+    (outcome,) = run_jobs(requests[-1:], predictor, out, write_results)
+    assert outcome.status == "done", outcome.message
+    for path in out.rglob("*"):
+        # Room for the largest sample number, and 143 bytes where files are encrypted by eCryptfs are no promise.
+        assert len(path.name.encode()) <= 200, path.name
+        assert path.name.isascii()
+
+
+def test_long_names_that_differ_at_their_ends_keep_different_folders(tmp_path):
+    for number in range(2):
+        (tmp_path / f"{number}.json").write_text(
+            json.dumps({"name": "n" * 190 + str(number), "chains": [{"protein": "G"}]})
+        )
+    folders = [request.folder for request in read_requests(job_files([tmp_path]))[0]]
+    assert len(set(folders)) == 2
+    assert not any(folder.endswith("-2") for folder in folders)
+    # The same name has the same folder in every run, or nothing would be skipped.
+    assert folders == [request.folder for request in read_requests(job_files([tmp_path]))[0]]

@@ -24,6 +24,7 @@ from anfinsen.losses import (
     symmetric_atom_permutations,
 )
 from anfinsen.nn.batch import Batch, Labels
+from tiny_model import batch_of
 
 
 def _component(code: str) -> Component:
@@ -224,6 +225,26 @@ def test_batch_knows_its_symmetric_side_chains(batch: Batch) -> None:
     assert [order.tolist() for order in batch_symmetries(batch)] == [[[8, 9, 10, 11], [9, 8, 11, 10]]]
 
 
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("GOL", 2),  # prochiral only: its ends change places
+        ("SRT", 4),  # meso-tartaric acid: the oxygens of each end turn, the ends (one R, one S) keep their places
+        ("TLA", 8),  # L-tartaric acid: its ends, both R, change places too
+        ("TRE", 2),  # trehalose: two equal sugars
+        ("BNZ", 12),
+    ],
+)
+def test_ligands_of_a_batch_keep_their_stereo_centres(code: str, count: int) -> None:
+    (orders,) = batch_symmetries(batch_of({"kind": "ligand", "ids": ("L",), "ccd_codes": (code,)}))
+    assert len(orders) == len(np.unique(orders.numpy(), axis=0)) == count
+
+
+def test_every_place_on_the_ring_of_inositol_is_another_in_space() -> None:
+    """As a graph it has 12 symmetries; in space one axial oxygen, and mirror images of the others."""
+    assert batch_symmetries(batch_of({"kind": "ligand", "ids": ("L",), "ccd_codes": ("INS",)})) == ()
+
+
 def test_batch_knows_its_symmetric_ligands(batch: Batch) -> None:
     tokens = (batch.kind == 3).nonzero()[:, 0]
     atoms = batch.center_atom[tokens]
@@ -234,7 +255,14 @@ def test_batch_knows_its_symmetric_ligands(batch: Batch) -> None:
     bonds = batch.token_bonds.clone()
     for other in tokens[1:]:
         bonds[tokens[0], other] = bonds[other, tokens[0]] = True
-    sulfate = dataclasses.replace(batch, ref_element=element, ref_space_uid=residue, token_bonds=bonds)
+    reference = batch.ref_pos.clone()
+    reference[atoms] = 0.9 * torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    sulfate = dataclasses.replace(
+        batch, ref_element=element, ref_space_uid=residue, token_bonds=bonds, ref_pos=reference
+    )
+    # without reference positions nothing is known of hands, and nothing is renamed
+    assert batch_symmetries(dataclasses.replace(sulfate, ref_mask=torch.zeros_like(batch.ref_mask))) == ()
+    assert batch_symmetries(dataclasses.replace(sulfate, ref_pos=torch.zeros_like(reference))) == ()
     (orders,) = batch_symmetries(sulfate)
     assert orders.shape == (24, 5)
     assert orders[0].tolist() == atoms.tolist()

@@ -9,10 +9,10 @@ from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from anfinsen.common.seeding import torch_generator
-from anfinsen.features import BATCH_AXES, featurise, pad_batch
+from anfinsen.features import BATCH_AXES, featurise
 from anfinsen.models.alphafold3 import TrunkOutput
 from anfinsen.nn.memory import chunk_budget
-from tiny_model import TINY, batch_of, complex_of, reorder, tiny_model, with_templates
+from tiny_model import TINY, batch_of, complex_of, pad_batch, reorder, tiny_model, with_templates
 
 PROTEIN = {"kind": "protein", "ids": ("A",), "sequence": "GSAK"}
 DNA = {"kind": "dna", "ids": ("B",), "sequence": "AC"}

@@ -11,13 +11,12 @@ from scipy.spatial.transform import Rotation
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, NonFiniteError
 from anfinsen.common.seeding import torch_generator
-from anfinsen.features import pad_batch
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
 from anfinsen.models.alphafold3.heads import MAX_ATOMS_PER_TOKEN, atom_place_in_token
 from anfinsen.models.alphafold3.template_embedder import template_pair_features
 from anfinsen.models.alphafold3.trunk import sample_msa
 from random_batch import random_batch
-from tiny_model import TINY, batch_of, tiny_model, with_templates
+from tiny_model import TINY, batch_of, pad_batch, tiny_model, with_templates
 
 PROTEIN = {"kind": "protein", "ids": ("A", "B"), "sequence": "GSAK"}
 LIGAND = {"kind": "ligand", "ids": ("C",), "smiles": "OCC(O)CO"}
@@ -267,6 +266,25 @@ def test_confidence_logits_have_their_shapes_and_see_the_structure(model, batch)
         assert others.any()
         moved = torch.where(others[:, None], x + 3.0, x)
         assert torch.equal(model.confidence(batch, trunk, moved).pae, logits.pae)
+
+
+def test_distances_are_looked_up_as_one_hot_rows_would_be(model, batch):
+    head, trunk = model.confidence_head, _trunk(model, batch)
+    x = 20 * torch.randn(1, len(batch.atom_mask), 3, generator=torch_generator(5))
+    pairs = []
+    hook = head.blocks[0].register_forward_pre_hook(lambda _, inputs: pairs.append(inputs[1]))
+    with torch.no_grad():
+        model.confidence(batch, trunk, x)
+    hook.remove()
+    distance = torch.cdist(x[0][batch.distogram_atom], x[0][batch.distogram_atom])
+    edges = torch.linspace(3.25, 50.75, 39)
+    one_hot = (distance[..., None] > edges) & (distance[..., None] <= torch.cat([edges[1:], torch.tensor([torch.inf])]))
+    base = trunk.pair + head.left(trunk.s_inputs)[:, None] + head.right(trunk.s_inputs)[None]
+    assert torch.equal(pairs[0], base + head.distance(one_hot.float()))
+    # Below the first bin, within, and beyond the last one.
+    assert not one_hot[0, 0].any()
+    assert one_hot[..., -1].any()
+    assert one_hot[..., 1:-1].any()
 
 
 def test_place_of_atoms_in_their_token(batch):

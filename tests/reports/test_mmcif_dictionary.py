@@ -96,6 +96,33 @@ def test_the_dictionary_accepts_the_file(text):
     dictionary().validate(io.StringIO(text))
 
 
+def test_the_dictionary_accepts_parted_ligands():
+    library = ComponentLibrary()
+    chains = [
+        ChainSpec("A", 1, 1, PROTEIN, ("GLY", "LYS")),
+        ChainSpec("L", 2, 1, LIGAND, ("OLA", "NAG", "NAG")),
+        ChainSpec("X", 3, 1, LIGAND, ("ATP", "MG")),
+    ]
+    bonds = [
+        BondSpec(AtomRef("L", 1, "C1"), AtomRef("L", 2, "O1")),
+        BondSpec(AtomRef("L", 2, "O4"), AtomRef("L", 3, "C1")),
+    ]
+    structure = assemble("parts", chains, bonds, library)
+    size = len(structure.atoms)
+    text = prediction_mmcif(
+        structure,
+        library,
+        np.arange(3.0 * size).reshape(size, 3) / 7,
+        np.linspace(0, 100, size),
+        name="parts",
+        source=ModelSource("0.1.0"),
+    )
+    dictionary().validate(io.StringIO(text))
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    assert [asym.id for asym in system.asym_units] == ["A", "L", "L-2", "X", "X-2"]
+    assert [entity.is_branched() for entity in system.entities] == [False, False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

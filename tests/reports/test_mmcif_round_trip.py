@@ -4,6 +4,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 from rdkit import Chem
@@ -214,10 +215,76 @@ def test_complex_of_everything(everything):
     assert [chain.symmetry_id for chain in back.chains[:2]] == [1, 2]
 
 
-def test_ligand_of_several_unlinked_parts_stays_one_chain(library):
-    chains = [ChainSpec("X", 1, 1, LIGAND, ("ATP", "MG", "MG")), ChainSpec("B", 2, 1, LIGAND, ("ATP",))]
-    back, _ = round_trip(assemble("parts", chains, [], library), library)
-    assert [chain.chain_id for chain in back.chains] == ["X", "B"]
+def test_cross_links_come_back(library):
+    chains = [
+        ChainSpec("A", 1, 1, PROTEIN, ("LYS", "ASP", "CYS", "CYS", "GLY")),
+        ChainSpec("B", 2, 1, PROTEIN, ("ASN", "LYS")),
+    ]
+    bonds = [
+        BondSpec(AtomRef("A", 1, "NZ"), AtomRef("A", 2, "CG")),
+        BondSpec(AtomRef("A", 3, "SG"), AtomRef("A", 4, "SG")),
+        BondSpec(AtomRef("A", 5, "C"), AtomRef("B", 2, "NZ")),
+    ]
+    back, _ = round_trip(assemble("links", chains, bonds, library), library)
+    assert not back.atoms.charge.any()
+
+
+def parted(library, chains, bonds):
+    """Write ligands of several components, read the file, and check what must come back; return what was read."""
+    structure = assemble("parts", chains, bonds, library)
+    place, plddt = positions(structure, library), np.full(len(structure.atoms), 50.0)
+    text = prediction_mmcif(structure, library, place, plddt, name="parts", source=SOURCE)
+    back, _ = structure_from_bytes(text, "parts.cif")
+    np.testing.assert_array_equal(back.residues.name, structure.residues.name)
+    for field in ("residue", "name", "element", "charge"):
+        np.testing.assert_array_equal(getattr(back.atoms, field), getattr(structure.atoms, field))
+    for field in ("atoms", "order", "is_inter"):
+        np.testing.assert_array_equal(getattr(back.bonds, field), getattr(structure.bonds, field))
+    # The chain and component numbers of the job are the authors' ones.
+    author = [back.chains[chain].author_id for chain in back.residues.chain.tolist()]
+    assert author == [structure.chains[chain].chain_id for chain in structure.residues.chain.tolist()]
+    assert back.residues.author_number.tolist() == [str(number) for number in structure.residues.number.tolist()]
+    return back, gemmi.make_structure_from_block(gemmi.cif.read_string(text)[0])
+
+
+def test_a_ligand_of_several_parts_that_are_no_sugars_becomes_non_polymers(library):
+    chains = [
+        ChainSpec("A", 1, 1, PROTEIN, ("GLY", "ALA")),
+        ChainSpec("X", 2, 1, LIGAND, ("ATP", "MG", "MG")),
+        ChainSpec("Y", 2, 2, LIGAND, ("ATP", "MG", "MG")),
+        ChainSpec("B", 3, 1, LIGAND, ("ATP",)),
+    ]
+    bonds = [BondSpec(AtomRef(x, 1, "O1G"), AtomRef(x, 2, "MG")) for x in "XY"]
+    back, file = parted(library, chains, bonds)
+    assert [chain.chain_id for chain in back.chains] == ["A", "X", "X-2", "X-3", "Y", "Y-2", "Y-3", "B"]
+    assert [chain.entity_id for chain in back.chains] == [1, 2, 3, 3, 2, 3, 3, 2]
+    assert [chain.symmetry_id for chain in back.chains] == [1, 1, 1, 2, 2, 3, 4, 3]
+    assert [entity.entity_type for entity in file.entities] == [
+        gemmi.EntityType.Polymer, gemmi.EntityType.NonPolymer, gemmi.EntityType.NonPolymer,
+    ]  # fmt: skip
+
+
+def test_sugars_stay_a_branched_chain_beside_what_they_are_bonded_to(library):
+    glycolipid = ("OLA", "NAG", "NAG", "BMA", "GOL", "FUC")
+    bonds = [
+        BondSpec(AtomRef("L", 1, "C1"), AtomRef("L", 2, "O1")),
+        BondSpec(AtomRef("L", 2, "O4"), AtomRef("L", 3, "C1")),
+        BondSpec(AtomRef("L", 3, "O4"), AtomRef("L", 4, "C1")),
+        # A sugar that something stands before is not of the same stretch.
+        BondSpec(AtomRef("L", 2, "O6"), AtomRef("L", 6, "C1")),
+    ]
+    back, file = parted(library, [ChainSpec("L", 1, 1, LIGAND, glycolipid)], bonds)
+    assert [chain.chain_id for chain in back.chains] == ["L", "L-2", "L-5", "L-6"]
+    assert back.residues.chain.tolist() == [0, 1, 1, 1, 2, 3]
+    kinds = [entity.entity_type for entity in file.entities]
+    assert [kind == gemmi.EntityType.Branched for kind in kinds] == [False, True, False, False]
+
+
+def test_sugars_without_bonds_are_no_oligosaccharide(library):
+    chains = [ChainSpec(name, 1, n, LIGAND, ("NAG", "NAG")) for n, name in enumerate("EF", start=1)]
+    back, _ = parted(library, chains, [BondSpec(AtomRef("E", 1, "O4"), AtomRef("E", 2, "C1"))])
+    assert [chain.chain_id for chain in back.chains] == ["E", "F", "F-2"]
+    assert [chain.entity_id for chain in back.chains] == [1, 2, 2]
 
 
 def test_equal_predictions_are_equal_files(everything):

@@ -11,6 +11,7 @@ import pytest
 from made_prediction import made_prediction
 from rich.console import Console
 
+from anfinsen.inference import Fingerprint
 from anfinsen.reports import confidences_json, ranking_csv, ranking_table, summary_json, write_results
 
 
@@ -81,9 +82,10 @@ def test_ranking(prediction):
 
 def test_equal_predictions_give_equal_files(prediction, tmp_path):
     folders = [tmp_path / "a" / "small", tmp_path / "b" / "small"]
+    run = Fingerprint(job="j", seeds=(1, 7), weights="w", samples=2, recycles=1, steps=20, version="0.1.0")
     for folder in folders:
         folder.mkdir(parents=True)
-        write_results(prediction, folder, "print")
+        write_results(prediction, folder, run)
     first, second = (
         {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in folders

@@ -259,6 +259,28 @@ def test_a_run_with_other_settings_is_not_continued(draw, tmp_path):
         _assert_equal(before, _weights(other))
 
 
+def test_fine_tuning_begins_from_given_weights_and_is_its_own_run(draw, tmp_path):
+    first = _trainer()
+    first.step(draw)
+    first.save(tmp_path, {"preset": "tiny"})
+    model, info = load_model(str(tmp_path / WEIGHTS))
+    tuned = _trainer(seed=7)
+    tuned.begin_from(model, info.sha256)
+    _assert_equal(model.state_dict(), _weights(tuned))
+    _assert_equal({name: model.state_dict()[name] for name in tuned.ema.shadow}, tuned.ema.shadow)
+    with pytest.raises(WeightsError, match="'start'"):
+        same_seed = _trainer()
+        same_seed.begin_from(model, info.sha256)
+        same_seed.resume(tmp_path)
+    (tmp_path / "tuned").mkdir()
+    tuned.step(draw)
+    tuned.save(tmp_path / "tuned", {})
+    again = _trainer(seed=7)
+    again.begin_from(model, info.sha256)
+    assert again.resume(tmp_path / "tuned")
+    _assert_equal(_weights(tuned), _weights(again))
+
+
 def test_broken_checkpoints_are_refused_in_one_sentence(draw, tmp_path):
     trainer = _trainer()
     trainer.step(draw)

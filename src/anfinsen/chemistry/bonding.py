@@ -13,7 +13,7 @@ from .component import Component
 from .elements import is_metal
 from .structure import BondOrder
 
-_CARBON = 6
+_CARBON, _NITROGEN, _OXYGEN, _SULFUR = 6, 7, 8, 16
 _SHOWN_ATOMS = 40
 # Leaving oxygens of polymers, for components whose table lacks the flag.
 _POLYMER_LEAVING = frozenset({"OXT", "OP3"})
@@ -122,6 +122,12 @@ class Bonder:
             return
         for atom, other in ((first, second), (second, first)):
             self._make_room(atom, other, _BOND_ORDERS.get(int(order), 1))
+        for atom, other in ((first, second), (second, first)):
+            # The nitrogen of an amide holds no charge, as that of an amine does.
+            if int(self.elements[atom]) == _NITROGEN and self._is_acyl(other):
+                while self.charges[atom] > 0 and self._hydrogens[atom] > 0:
+                    self.charges[atom] -= 1
+                    self._hydrogens[atom] -= 1
         self._made[pair] = order
 
     def table(self) -> tuple[Int[np.ndarray, "B 2"], UInt8[np.ndarray, "B"], Bool[np.ndarray, "B"]]:
@@ -166,8 +172,14 @@ class Bonder:
             # A linkage releases the oxygen made for it before any other leaving atom.
             leaving.sort(key=lambda n: (str(self.names[n]) not in _POLYMER_LEAVING, n))
             multiple = [(n, row) for n, row in neighbours if self._orders[row] in (BondOrder.DOUBLE, BondOrder.TRIPLE)]
+            released = self._released(atom, other)
             if leaving:
                 self.kept[leaving[0]] = False
+            elif released is not None:
+                self.kept[released] = False
+                self.notes.append(
+                    f"{self._say(released, True)} left for the bond between {self._say(atom)} and {self._say(other)}."
+                )
             elif self._hydrogens[atom] > 0:
                 self._hydrogens[atom] -= 1
             elif self.charges[atom] < 0:
@@ -188,6 +200,34 @@ class Bonder:
                     "no leaving atom or hydrogen to give; the residue's atoms are "
                     f"{self._atom_list(int(self.residue[atom]))}."
                 )
+
+    def _is_acyl(self, atom: int) -> bool:
+        """Whether an atom is a carbon with a double bond to an oxygen: acid, amide, ester, ketone."""
+        return int(self.elements[atom]) == _CARBON and any(
+            self._orders[row] == BondOrder.DOUBLE and int(self.elements[n]) == _OXYGEN
+            for n, row in self._neighbours(atom)
+        )
+
+    def _released(self, atom: int, other: int) -> int | None:
+        """Return what an acid or primary amide gives up for an amine, alcohol or thiol: its hydroxyl or amino group.
+
+        These are isopeptide bonds (aspartate, glutamate, asparagine or glutamine to lysine), esters and thioesters.
+        """
+        if int(self.elements[other]) not in (_NITROGEN, _OXYGEN, _SULFUR) or not self._is_acyl(atom):
+            return None
+        groups = [
+            n
+            for n, row in self._neighbours(atom)
+            if self._orders[row] == BondOrder.SINGLE
+            and n not in self._needed
+            and len(self._neighbours(n)) == 1
+            and not any(n in pair for pair in self._made)
+            and (
+                (int(self.elements[n]) == _OXYGEN and self._hydrogens[n] - self.charges[n] == 1)
+                or (int(self.elements[n]) == _NITROGEN and self._hydrogens[n] == 2)
+            )
+        ]
+        return max(groups, key=lambda n: (int(self.elements[n]), -n), default=None)
 
     def _adds(self, atom: int, neighbours: list[tuple[int, int]]) -> bool:
         """Whether a carbon's multiple bond takes up a partner: ketone, nitrile, alkene; not an acid, ester or amide."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .errors import OutputError
 
+_NAME_LETTERS = 40  # of a file's name that its temporary name shows
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -24,7 +26,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        # Shortened: file systems allow names of 255 bytes, and a letter may take four.
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:_NAME_LETTERS]}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary

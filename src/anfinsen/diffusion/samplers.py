@@ -18,12 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anfinsen.common.errors import ConfigError, NonFiniteError
+from anfinsen.common.seeding import Generators, gaussian
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """D(x, sigma): the expected clean data, for x of any shape and a 0-d ``sigma`` of x's type."""
 
-BeforeStep = Callable[[Tensor, torch.Generator], Tensor]
-"""Called at the start of each step; returns the x to go on with (molecules: centre, rotate, translate)."""
+BeforeStep = Callable[[Tensor, Generators], Tensor]
+"""Called at the start of each step with x and the sampler's randomness; returns the x to go on with (molecules: centre,
+rotate, translate)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def sample(
     x: Float[Tensor, "*shape"],
     sigmas: Float[Tensor, "levels"],
     config: SamplerConfig,
-    generator: torch.Generator,
+    generator: Generators,
     before_step: BeforeStep | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> Float[Tensor, "*shape"]:
@@ -122,7 +124,8 @@ def sample(
         x: noise of level ``sigmas[0]`` (plus data, for a start part of the way).
         sigmas: decreasing levels, the last may be 0.
         config: which sampler.
-        generator: draws all randomness, also that of ``before_step``; it may live on another device than ``x``.
+        generator: draws all randomness, also that of ``before_step``; it may live on another device than ``x``. Given
+            one generator for each entry of x's first axis, an entry's numbers do not depend on how many there are.
         before_step: changes x at the start of each step.
         on_step: called after each step.
 
@@ -152,7 +155,7 @@ def sample(
 
 
 def _step(
-    denoise: Denoise, x: Tensor, now: float, following: float, config: SamplerConfig, generator: torch.Generator
+    denoise: Denoise, x: Tensor, now: float, following: float, config: SamplerConfig, generator: Generators
 ) -> Tensor:
     """One step from level ``now`` to ``following``; levels stay Python floats (double) whatever x is."""
     # Algorithm 18, lines 5-7: raise the level, add the noise that is missing.
@@ -178,6 +181,6 @@ def _level(sigma: float, x: Tensor) -> Tensor:
     return torch.tensor(sigma, dtype=x.dtype, device=x.device)
 
 
-def _noise_like(x: Tensor, generator: torch.Generator) -> Tensor:
+def _noise_like(x: Tensor, generator: Generators) -> Tensor:
     # Drawn where the generator lives: a CPU generator gives the same noise whatever device computes.
-    return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
+    return gaussian(x.shape, generator, x.dtype).to(x.device)

@@ -3,7 +3,7 @@
 from .bonds import loss_bonds
 from .complexes import ChainAlignments, Complex, complex_from_structure, prepare_job
 from .config import FeatureConfig
-from .featurise import BATCH_AXES, featurise, pad_batch
+from .featurise import BATCH_AXES, featurise
 from .msa import msa_profile, pairing_notes, row_features
 from .reference import frame_rotations
 
@@ -17,7 +17,6 @@ __all__ = [
     "frame_rotations",
     "loss_bonds",
     "msa_profile",
-    "pad_batch",
     "pairing_notes",
     "prepare_job",
     "row_features",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-import torch
 from torch import Tensor
 
-from anfinsen.chemistry.tokens import GAP
 from anfinsen.nn.batch import Batch
 
 from .bonds import token_bond_features, token_bond_pairs
@@ -38,7 +34,7 @@ def featurise(complex_: Complex, config: FeatureConfig | None = None, seed: int 
     return Batch(**fields)
 
 
-# The axes of every field, so that padding (and cropping, in training) need not know the fields one by one.
+# The axes of every field, so that cropping (in training) need not know the fields one by one.
 BATCH_AXES: dict[str, str] = {
     **dict.fromkeys(
         ("restype", "residue_index", "token_index", "asym_id", "entity_id", "sym_id", "kind", "is_standard",
@@ -59,29 +55,3 @@ BATCH_AXES: dict[str, str] = {
         "T N",
     ),
 }  # fmt: skip
-
-_PADDING = {"msa": GAP, "restype": GAP, "template_restype": GAP}
-
-
-def pad_batch(batch: Batch, tokens: int, atoms: int) -> Batch:
-    """Return ``batch`` with masked tokens and atoms appended, up to ``tokens`` and ``atoms``.
-
-    Padding atoms belong to the last token; all masks are false there.
-
-    Raises:
-        ValueError: the batch is larger already.
-    """
-    n, a = len(batch.restype), len(batch.atom_to_token)
-    if tokens < n or atoms < a:
-        raise ValueError(f"Cannot pad a batch of {n} tokens and {a} atoms to {tokens} tokens and {atoms} atoms.")
-    sizes = {"N": tokens, "A": atoms, "S": len(batch.msa), "T": len(batch.template_restype)}
-    padded = {}
-    for field in dataclasses.fields(batch):
-        value: Tensor = getattr(batch, field.name)
-        axes = BATCH_AXES[field.name].split()
-        shape = [sizes[axis] for axis in axes] + list(value.shape[len(axes) :])
-        larger = torch.full(shape, _PADDING.get(field.name, 0), dtype=value.dtype, device=value.device)
-        larger[tuple(slice(0, size) for size in value.shape)] = value
-        padded[field.name] = larger
-    padded["atom_to_token"][a:] = tokens - 1
-    return Batch(**padded)

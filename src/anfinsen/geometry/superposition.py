@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anfinsen.common.seeding import Generators, gaussian
+
 
 def rotate(points: Float[Tensor, "*batch n 3"], rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch n 3"]:
     """Return ``rotation @ point`` for every point.
@@ -61,13 +63,12 @@ def rigid_align(
         return rotate(moving, rotation) + translation.unsqueeze(-2)
 
 
-def random_rotations(count: int, generator: torch.Generator) -> Float[Tensor, "count 3 3"]:
-    """Return uniformly distributed rotation matrices, float32, on the generator's device.
+def random_rotations(count: int, generator: Generators) -> Float[Tensor, "count 3 3"]:
+    """Return uniformly distributed rotation matrices, float32, on the device of the generator (one, or ``count``).
 
     A normalised 4-vector of Gaussians is a uniform unit quaternion (Shoemake 1992).
     """
-    quaternion = torch.randn((count, 4), generator=generator, device=generator.device)
-    return quaternion_to_rotation(quaternion)
+    return quaternion_to_rotation(gaussian((count, 4), generator))
 
 
 def quaternion_to_rotation(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
@@ -91,7 +92,7 @@ def centre(points: Float[Tensor, "*batch n 3"], mask: Bool[Tensor, "n"]) -> Floa
 def centre_random_augmentation(
     points: Float[Tensor, "*batch n 3"],
     mask: Bool[Tensor, "n"],
-    generator: torch.Generator,
+    generator: Generators,
     translation_scale: float = 1.0,
 ) -> Float[Tensor, "*batch n 3"]:
     """Centre each set of points, then rotate and translate it at random.
@@ -99,12 +100,13 @@ def centre_random_augmentation(
     Args:
         points: Å.
         mask: which points count for the centre; all are moved.
-        generator: draws one rotation and one translation for each leading index.
+        generator: draws one rotation and one translation for each leading index; or one generator for each, where
+            there is one leading axis.
         translation_scale: standard deviation of the translation along each axis, Å.
 
     Source: AlphaFold 3 supplement, algorithm 19.
     """
     batch = points.shape[:-2]
     rotation = random_rotations(batch.numel(), generator).to(points).reshape(*batch, 3, 3)
-    shift = torch.randn((*batch, 1, 3), generator=generator, device=generator.device).to(points)
+    shift = gaussian((*batch, 1, 3), generator).to(points)
     return rotate(centre(points, mask), rotation) + translation_scale * shift

@@ -6,14 +6,15 @@ from .memory import Estimate, Size, estimate
 from .options import DEFAULT_MODEL, PredictOptions
 from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
 from .predictor import Predictor, predict
-from .record import fingerprint, recorded_fingerprint, run_record, settings_file
-from .runner import JobRequest, Outcome, job_files, prepare_output, read_requests, run_jobs
+from .record import Fingerprint, differences, fingerprint, run_record, settings_file
+from .runner import JobRequest, Outcome, failure, job_files, prepare_output, read_requests, run_jobs
 
 __all__ = [
     "DEFAULT_MODEL",
     "ChainSummary",
     "Confidence",
     "Estimate",
+    "Fingerprint",
     "Inspection",
     "JobRequest",
     "Outcome",
@@ -25,7 +26,9 @@ __all__ = [
     "SeedPrediction",
     "Size",
     "contact_probabilities",
+    "differences",
     "estimate",
+    "failure",
     "fingerprint",
     "inspect_job",
     "job_files",
@@ -33,7 +36,6 @@ __all__ = [
     "prepare_output",
     "ranking_score",
     "read_requests",
-    "recorded_fingerprint",
     "run_jobs",
     "run_record",
     "settings_file",

@@ -8,20 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
+from anfinsen.alignments import effective_depth, take_rows
 from anfinsen.common.device import choose_device
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold3 import AlphaFold3Config, alphafold3_config
-from anfinsen.weights import load_model
+from anfinsen.weights import load_model, random_preset
 
 from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
 from .options import PredictOptions
 from .predictor import complex_notes
 
+DEPTH_ROWS = 4096  # time grows with the square of their number, and a deeper alignment is deep enough
+
 
 @dataclass(frozen=True)
 class ChainSummary:
-    """One chain; MSA rows include the query; ``components`` names what is not a standard residue."""
+    """One chain.
+
+    Attributes:
+        chain_id, kind, residues, tokens, atoms: of the chain.
+        msa_rows, paired_rows: include the query. effective_depth: N_eff of the alignment, the number of sequences that
+            are less than 80 % identical, more or less (of its first `DEPTH_ROWS` rows); 0 where there is none.
+        templates: number of them. components: names what is not a standard residue.
+    """
 
     chain_id: str
     kind: str
@@ -29,6 +39,7 @@ class ChainSummary:
     tokens: int
     atoms: int
     msa_rows: int
+    effective_depth: float
     paired_rows: int
     templates: int
     components: str
@@ -69,8 +80,9 @@ def model_config(options: PredictOptions) -> tuple[str, AlphaFold3Config]:
     Raises:
         ConfigError, WeightsError: there is no such model.
     """
-    if options.weights is None and options.model.endswith(":random"):
-        return options.model, alphafold3_config(options.model.removesuffix(":random").removeprefix("alphafold3-"))
+    preset = random_preset(options.model) if options.weights is None else None
+    if preset is not None:
+        return options.model, alphafold3_config(preset)
     name = options.model if options.weights is None else str(options.weights.resolve())
     model, info = load_model(name)
     return info.name, model.config
@@ -117,8 +129,14 @@ def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
     structure, tokens = prepared.structure, prepared.tokens
     atom_chain = structure.atom_chain
     summaries = []
+    # Copies of an entity share one alignment.
+    depths: dict[int, float] = {}
     for index, chain in enumerate(structure.chains):
         alignments = prepared.alignments[index]
+        unpaired = alignments.unpaired
+        if unpaired is not None and id(unpaired) not in depths:
+            few = take_rows(unpaired, np.arange(min(unpaired.depth, DEPTH_ROWS)))
+            depths[id(unpaired)] = effective_depth(few)
         mine = tokens.chain == index
         special = Counter(
             str(structure.residues.name[r]) for r in np.unique(tokens.residue[mine & ~tokens.is_standard])
@@ -130,7 +148,8 @@ def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
                 residues=int((structure.residues.chain == index).sum()),
                 tokens=int(mine.sum()),
                 atoms=int((atom_chain == index).sum()),
-                msa_rows=alignments.unpaired.depth if alignments.unpaired else 0,
+                msa_rows=unpaired.depth if unpaired else 0,
+                effective_depth=depths[id(unpaired)] if unpaired else 0.0,
                 paired_rows=alignments.paired.depth if alignments.paired else 0,
                 templates=len(alignments.templates),
                 components=", ".join(f"{code} x{n}" if n > 1 else code for code, n in special.items()),

@@ -147,8 +147,9 @@ class Predictor:
                 trunk,
                 samples=len(group),
                 steps=self.steps,
-                # On the CPU, so that every device starts from the same noise.
-                generator=torch_generator(seed, "diffusion", group.start),
+                # On the CPU, so that every device starts from the same noise; one for each sample, so that sample i of
+                # a seed is the same however many are drawn.
+                generator=[torch_generator(seed, "diffusion", sample) for sample in group],
                 on_step=self.progress.advance,
             )
             for group in groups

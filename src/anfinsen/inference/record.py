@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from anfinsen.jobs import Job, job_json
 from anfinsen.weights import WeightsInfo
 
-from .prediction import Prediction, RunSettings
-from .predictor import Predictor
+from .prediction import Prediction
+from .predictor import Predictor, versions
 
-FORMAT = "anfinsen-run-1"
+FORMAT = "anfinsen-run-2"
+_FORMATS = "anfinsen-run-"  # what the records of all versions begin with
+_SHOWN = 60  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything that decides the results of a run; runs with equal fingerprints are the same run.
+
+    Devices and the number of samples drawn at once are not in it: they differ in the last bits only, and a batch may
+    go on elsewhere.
+
+    Attributes:
+        job: hash of the whole job but its seeds. seeds: that are run.
+        weights: hash of the weights file (the name of random weights).
+        samples, recycles, steps: of the run. version: of anfinsen.
+    """
+
+    job: str
+    seeds: tuple[int, ...]
+    weights: str
+    samples: int
+    recycles: int
+    steps: int
+    version: str
+
+    def record(self) -> dict[str, Any]:
+        """Return the parts, ready for JSON."""
+        return asdict(self) | {"seeds": list(self.seeds)}
 
 
 def settings_file(folder: Path) -> Path:
@@ -22,18 +50,26 @@ def settings_file(folder: Path) -> Path:
     return folder / f"{folder.name}_settings.json"
 
 
-def fingerprint(job: Job, predictor: Predictor) -> str:
-    """Return a hash of everything that decides the results: the whole job, the weights and the settings."""
-    at_once = predictor.options.samples_at_once
-    return _fingerprint(predictor.with_seeds(job), predictor.settings(0), at_once, _model(predictor.weights))
+def fingerprint(job: Job, predictor: Predictor) -> Fingerprint:
+    """Return what decides the results of ``job``: the job, the weights, the settings and the program's version."""
+    job = predictor.with_seeds(job)
+    return Fingerprint(
+        job=hashlib.sha256(job_json(job.model_copy(update={"seeds": (0,)})).encode()).hexdigest(),
+        seeds=job.seeds,
+        weights=_weights(predictor.weights),
+        samples=predictor.options.samples,
+        recycles=predictor.recycles,
+        steps=predictor.steps,
+        version=versions()["anfinsen"],
+    )
 
 
-def run_record(prediction: Prediction, run: str) -> dict[str, Any]:
+def run_record(prediction: Prediction, run: Fingerprint) -> dict[str, Any]:
     """Return the record of a run whose :func:`fingerprint` is ``run``, ready for JSON; it holds no times."""
     weights = prediction.weights
     return {
         "format": FORMAT,
-        "fingerprint": run,
+        "fingerprint": run.record(),
         "name": prediction.job.name,
         "seeds": list(prediction.job.seeds),
         "settings": asdict(prediction.settings),
@@ -48,26 +84,36 @@ def run_record(prediction: Prediction, run: str) -> dict[str, Any]:
     }
 
 
-def recorded_fingerprint(folder: Path) -> str | None:
-    """Return the fingerprint of the run that made ``folder``, None if this program did not make it."""
+def differences(folder: Path, run: Fingerprint) -> tuple[str, ...] | None:
+    """Return how the run that made ``folder`` differs from ``run``, part by part; empty if it is the same run.
+
+    None if this program did not make the folder.
+    """
     try:
         record = json.loads(settings_file(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or not str(record.get("format")).startswith(_FORMATS):
         return None
     found = record.get("fingerprint")
-    return found if isinstance(found, str) else None
+    if record["format"] != FORMAT or not isinstance(found, dict):
+        return ("the version of anfinsen",)
+    return tuple(
+        _difference(name, found.get(name), now) for name, now in run.record().items() if found.get(name) != now
+    )
 
 
-def _model(weights: WeightsInfo) -> str:
+def _difference(name: str, then: object, now: object) -> str:
+    if name in ("job", "weights"):  # hashes tell the reader nothing
+        return f"the {name}"
+    return f"{name} ({_shown(then)} then, {_shown(now)} now)"
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _weights(weights: WeightsInfo) -> str:
     # Random weights have no file; their name says which they are.
     return weights.sha256 or weights.name
-
-
-def _fingerprint(job: Job, settings: RunSettings, at_once: int | None, model: str) -> str:
-    decisive = {**asdict(settings), "samples_at_once": at_once, "model": model, "format": FORMAT}
-    # Devices differ in the last bits only: a batch may go on elsewhere.
-    del decisive["device"]
-    text = json.dumps(decisive, sort_keys=True) + job_json(job)
-    return hashlib.sha256(text.encode()).hexdigest()

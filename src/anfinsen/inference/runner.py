@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import socket
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,8 +21,8 @@ from anfinsen.common.progress import Progress, Silent
 from anfinsen.jobs import Job, load_jobs_with_notes
 
 from .prediction import Prediction
-from .predictor import Predictor
-from .record import fingerprint, recorded_fingerprint
+from .predictor import Predictor, versions
+from .record import Fingerprint, differences, fingerprint
 
 JOB_SUFFIXES = (".json", ".yaml", ".yml", ".fasta", ".fa", ".faa", ".fna")
 COMPRESSED_SUFFIXES = (".gz", ".xz")
@@ -29,8 +31,12 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
 
-WriteResults = Callable[[Prediction, Path, str], None]
-"""Writes the results of one job into a new folder (prediction, folder, fingerprint of the run)."""
+# Characters of a results folder's name. Its files have names of up to 53 more, and a file system allows 255 bytes.
+MAX_FOLDER = 120
+_SHOWN = 300  # characters of an unexpected error in a message
+
+WriteResults = Callable[[Prediction, Path, Fingerprint], None]
+"""Writes the results of one job into a new folder (prediction, folder, what decides the run)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Outcome:
     Attributes:
         name: of the job, or the path of the file. status: what happened.
         folder: the results. message: why it failed, one sentence. prediction: the result if it was made now.
+        is_bug: whether it failed by a mistake of this program, and not by something the user can mend.
+        traceback: of the failure, as text (an exception would keep the tensors of its frames alive).
     """
 
     name: str
@@ -57,6 +65,34 @@ class Outcome:
     folder: Path | None = None
     message: str = ""
     prediction: Prediction | None = None
+    is_bug: bool = False
+    traceback: str = ""
+
+
+def failure(name: str, error: Exception, log: Path | None = None) -> Outcome:
+    """Return the outcome of what ended in ``error``; the traceback of a bug goes to ``log``, if that can be written.
+
+    A bug is every exception but those that are raised on purpose.
+    """
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, AnfinsenError):
+        return Outcome(name, "failed", message=str(error), traceback=trace)
+    where = "--debug shows where it happened"
+    if log is not None:
+        try:
+            log.write_text(trace, encoding="utf-8", errors="backslashreplace")
+            where = f"the traceback is in {log}"
+        except OSError:
+            pass  # the disk may be what is broken; the bug is reported all the same
+    what = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_SHOWN]
+    return Outcome(
+        name,
+        "failed",
+        message=f"This is a bug in anfinsen {versions()['anfinsen']} ({what}): please report it with the job file; "
+        f"{where}.",
+        is_bug=True,
+        traceback=trace,
+    )
 
 
 def job_files(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -91,8 +127,8 @@ def read_requests(files: Sequence[Path]) -> tuple[tuple[JobRequest, ...], tuple[
     for file in files:
         try:
             loaded = load_jobs_with_notes(file)
-        except AnfinsenError as error:
-            failed.append(Outcome(name=str(file), status="failed", message=str(error)))
+        except Exception as error:
+            failed.append(failure(str(file), error))
             continue
         for job in loaded.jobs:
             folder = _free_name(job.file_name, taken)
@@ -126,15 +162,16 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Run the jobs one by one and yield what became of each.
 
-    A results folder that the same job, weights and settings made is skipped; one made by others is left alone and the
-    job fails, unless ``overwrite``. A folder that this program did not make is never replaced.
+    A results folder that the same run made (see `Fingerprint`) is skipped; one made by others is left alone and the
+    job fails, unless ``overwrite``. A folder that this program did not make is never replaced. A bug that ends one job
+    leaves its traceback in ``NAME.error.log`` in ``out``, and the others go on.
 
     Raises:
         KeyboardInterrupt: passed on; finished jobs are whole, the running one leaves nothing.
     """
     progress = progress or Silent()
     for request in requests:
-        target = out / request.folder
+        target, log = out / request.folder, out / f"{request.folder}.error.log"
         try:
             run = fingerprint(request.job, predictor)
             if target.exists() and _is_done(target, run, overwrite):
@@ -145,8 +182,10 @@ def run_jobs(
             with whole_folder(target) as folder:
                 write(prediction, folder, run)
             progress.advance()
-        except AnfinsenError as error:
-            yield Outcome(request.job.name, "failed", message=str(error))
+            with suppress(OSError):
+                log.unlink(missing_ok=True)
+        except Exception as error:
+            yield failure(request.job.name, error, log)
             continue
         yield Outcome(request.job.name, "done", target, prediction=prediction)
 
@@ -181,21 +220,21 @@ def _swap(target: Path, new: Path, aside: Path) -> None:
         raise
 
 
-def _is_done(target: Path, run: str, overwrite: bool) -> bool:
-    found = recorded_fingerprint(target)
+def _is_done(target: Path, run: Fingerprint, overwrite: bool) -> bool:
+    found = differences(target, run)
     if found is None and (not target.is_dir() or any(target.iterdir())):
         raise OutputError(
             f"{target} exists and was not made by anfinsen: move it, rename the job, or choose another "
             "folder with --out."
         )
-    if found == run and not overwrite:
-        return True
-    if found is not None and not overwrite:
+    if found is None or overwrite:
+        return False
+    if found:
         raise OutputError(
-            f"{target} holds results of another job, model or settings: give --overwrite to replace them, or choose "
-            "another folder with --out."
+            f"{target} holds results of another run; it differs in {', '.join(found)}: give --overwrite to replace "
+            "them, or choose another folder with --out."
         )
-    return False
+    return True
 
 
 def _is_job_file(path: Path) -> bool:
@@ -206,8 +245,13 @@ def _is_job_file(path: Path) -> bool:
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """Return ``name``, or ``name-2``, ``name-3`` … if it is taken (file systems may not tell small letters apart)."""
+    """Return ``name``, or ``name-2``, ``name-3`` … if it is taken (file systems may not tell small letters apart).
+
+    The end of a name of more than ``MAX_FOLDER`` characters gives way to a hash of the whole.
+    """
     name = name.rstrip(".") or "job"
+    if len(name) > MAX_FOLDER:
+        name = f"{name[: MAX_FOLDER - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     if name.lower().partition(".")[0] in _DEVICES:
         name = f"job-{name}"
     candidate, number = name, 1

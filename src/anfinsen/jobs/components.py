@@ -20,12 +20,14 @@ from ..chemistry import (
     component_from_smiles,
     components_from_mmcif,
 )
+from ..chemistry.tokens import GAP, RESTYPES
 from ..common.errors import ChemistryError
 from .job import KIND_NAMES, AtomAddress, Job, Ligand, Polymer
 from .text import listed, shown
 
 # Atoms through which a residue is linked to the one before it and to the one after it.
 _LINK_ATOMS = {"protein": ("N", "C"), "dna": ("P", "O3'"), "rna": ("P", "O3'")}
+_STANDARD = frozenset(RESTYPES) - {RESTYPES[GAP]}
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,34 @@ def _polymer_codes(entity: Polymer) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _user_components(text: str) -> tuple[Component, ...]:
-    return components_from_mmcif(text)
+    """Return the components of ``text`` without those of standard residues, which may be repeated but not changed."""
+    dictionary = ComponentLibrary()
+    components = components_from_mmcif(text)
+    for component in components:
+        if component.code in _STANDARD and not _same_chemistry(component, dictionary.get(component.code)):
+            raise ChemistryError(
+                f"The job's own components redefine {component.code}, a standard residue, and the network knows those "
+                "as the Chemical Component Dictionary has them: give yours another code and place it as a modification."
+            )
+    return tuple(component for component in components if component.code not in _STANDARD)
+
+
+def _same_chemistry(given: Component, known: Component) -> bool:
+    """Whether a component has the atoms, bonds and hands of another; leaving flags and hands may be left out."""
+    order = {name: row for row, name in enumerate(known.atom_names.tolist())}
+    names = given.atom_names.tolist()
+    if order.keys() != set(names):
+        return False
+    rows = [order[name] for name in names]
+    hands = (given.stereo == known.stereo[rows]) | (given.stereo == "N")
+    same = (given.elements == known.elements[rows]) & (given.charges == known.charges[rows]) & hands
+    return bool(same.all()) and _named_bonds(given) == _named_bonds(known)
+
+
+def _named_bonds(component: Component) -> set[tuple[frozenset[str], int]]:
+    names = component.atom_names.tolist()
+    bonds = zip(component.bonds.tolist(), component.orders.tolist(), strict=True)
+    return {(frozenset((names[a], names[b])), order) for (a, b), order in bonds}
 
 
 @lru_cache(maxsize=256)

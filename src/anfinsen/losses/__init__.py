@@ -19,7 +19,7 @@ from .permutations import (
     permute_labels,
 )
 from .smooth_lddt import smooth_lddt_loss
-from .symmetry import automorphisms, restrict_permutations, symmetric_atom_permutations
+from .symmetry import automorphisms, restrict_permutations, stereo_automorphisms, symmetric_atom_permutations
 from .total import TrainingLoss, training_loss
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "plddt_target",
     "restrict_permutations",
     "smooth_lddt_loss",
+    "stereo_automorphisms",
     "symmetric_atom_permutations",
     "training_loss",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +22,7 @@ _BY_ORDER = {
     4: Chem.BondType.QUADRUPLE,
     5: Chem.BondType.AROMATIC,
 }
+_CARBON = 6
 LEAST_VOLUME = 0.2  # of three unit vectors; a tetrahedral centre has 0.77, a planar one 0
 
 
@@ -71,6 +72,56 @@ def automorphisms(
     return np.stack([identity, *rows]).astype(np.int64)
 
 
+def stereo_automorphisms(
+    elements: Int[np.ndarray, "n"],
+    bonds: Sequence[tuple[int, int]],
+    coordinates: Float[np.ndarray, "n 3"],
+    limit: int = 1000,
+) -> Int[np.ndarray, "k n"]:
+    """Return the permutations of atoms that keep elements, bonds and stereo-centres; row 0 is the identity.
+
+    Unlike :func:`automorphisms` it leaves centres alone that are none of chemistry's: the ends of glycerol may change
+    places, though that mirrors their names in space, because depositors name them as it comes. The halves of
+    meso-tartaric acid, one R and one S, may not. Bond orders do not count.
+
+    Args:
+        elements: atomic numbers. bonds: pairs of atoms.
+        coordinates: of a conformer with the right hands, Å; bonded atoms are apart.
+        limit: at most this many automorphisms are returned.
+    """
+    molecule = _molecule_in_space(elements, bonds, coordinates)
+    # Centres by RDKit, rings of interdependent ones (inositol) included; its matcher then compares their parities.
+    Chem.AssignStereochemistryFrom3D(molecule)
+    matches = molecule.GetSubstructMatches(molecule, uniquify=False, useChirality=True, maxMatches=limit)
+    identity = np.arange(len(elements))
+    rows = [row for row in map(np.array, matches) if not np.array_equal(row, identity)]
+    rows = [row for row in rows if np.array_equal(elements[row], elements)]
+    return np.stack([identity, *rows]).astype(np.int64)
+
+
+def _molecule_in_space(
+    elements: Int[np.ndarray, "n"], bonds: Sequence[tuple[int, int]], coordinates: Float[np.ndarray, "n 3"]
+) -> Chem.Mol:
+    """A molecule of single bonds; carbons with three neighbours out of their plane have a hydrogen."""
+    volumes = _signed_centres(bonds, coordinates)
+    degree = np.bincount(np.array(bonds, dtype=np.int64).reshape(-1), minlength=len(elements))
+    molecule, conformer = Chem.RWMol(), Chem.Conformer(len(elements))
+    for index, (element, position) in enumerate(zip(elements.tolist(), coordinates.tolist(), strict=True)):
+        atom = Chem.Atom(element)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+        conformer.SetAtomPosition(index, position)
+    for (centre, *_), volume in volumes.items():
+        if elements[centre] == _CARBON and degree[centre] == 3 and abs(volume) > LEAST_VOLUME:
+            molecule.GetAtomWithIdx(centre).SetNumExplicitHs(1)
+    for first, second in bonds:
+        molecule.AddBond(first, second, Chem.BondType.SINGLE)
+    molecule.AddConformer(conformer, assignId=True)
+    Chem.FastFindRings(molecule)
+    molecule.UpdatePropertyCache(strict=False)
+    return molecule.GetMol()
+
+
 def restrict_permutations(
     permutations: Int[np.ndarray, "k n"], present: Bool[np.ndarray, "n"], fixed: Bool[np.ndarray, "n"]
 ) -> Int[np.ndarray, "l m"]:
@@ -106,7 +157,7 @@ def _graph(elements: Int[np.ndarray, "n"], bonds: Mapping[tuple[int, int], int])
     return molecule.GetMol()
 
 
-def _signed_centres(bonds: Mapping[tuple[int, int], int], x: Float[np.ndarray, "n 3"]) -> dict[tuple[int, ...], float]:
+def _signed_centres(bonds: Iterable[tuple[int, int]], x: Float[np.ndarray, "n 3"]) -> dict[tuple[int, ...], float]:
     """Signed volume of each atom's bonds, three at a time: (centre, i < j < k) → volume of the unit vectors."""
     neighbours: list[list[int]] = [[] for _ in range(len(x))]
     for first, second in bonds:

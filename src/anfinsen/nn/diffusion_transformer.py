@@ -20,6 +20,7 @@ from .attention_pair_bias import (
     stacked_pair_bias,
 )
 from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig, TransitionModulation
+from .memory import in_place
 from .windows import Windows
 
 
@@ -95,15 +96,16 @@ class DiffusionTransformerBlock(nn.Module):
         """Return ``a`` after the block; ``s`` is the conditioning vector or what `modulation` made of it."""
         modulation = s if isinstance(s, BlockModulation) else self.modulation(s)
 
-        def step(a: Tensor) -> Tensor:
+        if not in_place(a):
             a = a + self.attention.update(a, bias, modulation.attention, windows)
             return a + self.transition.update(a, modulation.transition)
-
-        own_conditions = a.ndim == modulation.attention.gate.ndim
-        if torch.is_grad_enabled() or a.device.type != "cpu" or own_conditions:
-            return step(a)
-        # Samples under one conditioning: one at a time stays in the processor's cache.
-        return torch.stack([step(sample) for sample in a])
+        result = torch.empty_like(a)
+        # Samples under one conditioning: on a CPU, one at a time stays in the processor's cache.
+        apart = a.device.type == "cpu" and a.ndim > modulation.attention.gate.ndim
+        for before, after in zip(a, result, strict=True) if apart else ((a, result),):
+            attended = self.attention.update(before, bias, modulation.attention, windows).add_(before)
+            torch.add(attended, self.transition.update(attended, modulation.transition), out=after)
+        return result
 
 
 class DiffusionTransformer(nn.Module):

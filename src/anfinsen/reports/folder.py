@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..common.errors import MissingExtraError
-from ..inference import Prediction, RankedSample, run_record, settings_file
+from ..inference import Fingerprint, Prediction, RankedSample, run_record, settings_file
 from ..jobs import job_json
 from .confidences import confidences_json, summary_json
 from .html import report_html
@@ -40,7 +40,7 @@ def model_cif(prediction: Prediction, ranked: RankedSample) -> str:
     )
 
 
-def write_results(prediction: Prediction, folder: Path, fingerprint: str) -> None:
+def write_results(prediction: Prediction, folder: Path, fingerprint: Fingerprint) -> None:
     """Write every file of ``prediction`` into ``folder``, which exists; files are named after it.
 
     The report needs the extra ``report``; without it the other files are written, and the record's notes say so.

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from ..chemistry import ComponentLibrary, Structure, element_symbol
 from ..common.errors import NonFiniteError
+from .mmcif_chains import file_structure
 from .mmcif_components import component_categories
 from .mmcif_entities import entity_categories, is_polymer_residue
 from .mmcif_links import link_categories
@@ -80,6 +81,7 @@ def prediction_mmcif(
         )
     scores = dict(scores or {})
     _check_finite(name, coordinates, plddt, scores)
+    structure = file_structure(structure, library)
     document = gemmi.cif.Document()
     block = document.add_new_block(_block_name(name))
     entry = block.name
@@ -239,7 +241,7 @@ def _atom_site(structure: Structure, coordinates: Float[np.ndarray, "A 3"], pldd
     residues, atoms = structure.residues, structure.atoms
     size = len(atoms)
     row = atoms.residue.tolist()
-    number = residues.number.tolist()
+    number, author_number = residues.number.tolist(), residues.author_number.tolist()
     name = residues.name.tolist()
     chain = [structure.chains[index] for index in residues.chain.tolist()]
     # Standard residues of polymers are ATOM records, all else HETATM.
@@ -267,9 +269,9 @@ def _atom_site(structure: Structure, coordinates: Float[np.ndarray, "A 3"], pldd
         "occupancy": ["1.00"] * size,
         "B_iso_or_equiv": [f"{value:.2f}" for value in plddt.tolist()],
         "pdbx_formal_charge": [str(value) for value in atoms.charge.tolist()],
-        "auth_seq_id": [str(number[index]) for index in row],
+        "auth_seq_id": [author_number[index] for index in row],
         "auth_comp_id": component,
-        "auth_asym_id": asym,
+        "auth_asym_id": [chain[index].author_id for index in row],
         "auth_atom_id": atom_names,
         "pdbx_PDB_model_num": ["1"] * size,
     }

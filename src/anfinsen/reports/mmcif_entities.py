@@ -1,6 +1,7 @@
 """Entities, sequences and chains of a ModelCIF file.
 
-Polymers are polymer entities; ligands of one residue non-polymer entities; linked ligands (glycans) branched ones.
+Polymers are polymer entities; ligands of one residue non-polymer entities; linked sugars branched ones (see
+`mmcif_chains`, which parts ligands so that there are no others).
 """
 
 from __future__ import annotations
@@ -128,16 +129,17 @@ def _schemes(structure: Structure, names: list[list[str]]) -> Categories:
     polymer: list[tuple[Value, ...]] = []
     single: list[tuple[Value, ...]] = []
     branched: list[tuple[Value, ...]] = []
-    for chain, components in zip(structure.chains, names, strict=True):
+    for index, (chain, components) in enumerate(zip(structure.chains, names, strict=True)):
         asym, entity = chain.chain_id, str(chain.entity_id)
-        for number, code in enumerate(components, start=1):
-            n = str(number)
+        authors = structure.residues.author_number[structure.residues.chain == index].tolist()
+        for number, (code, author) in enumerate(zip(components, authors, strict=True), start=1):
+            n, strand = str(number), chain.author_id
             if chain.kind.is_polymer:
-                polymer.append((asym, entity, n, code, n, n, n, code, code, asym, False, "n"))
+                polymer.append((asym, entity, n, code, n, author, author, code, code, strand, False, "n"))
             elif len(components) == 1:
-                single.append((asym, entity, code, n, n, n, code, code, asym, False))
+                single.append((asym, entity, code, n, author, author, code, code, strand, False))
             else:
-                branched.append((asym, entity, code, n, asym, code, n, asym, code, n, "n"))
+                branched.append((asym, entity, code, n, strand, code, author, strand, code, author, "n"))
     return {
         "pdbx_poly_seq_scheme": columns(
             (

@@ -84,7 +84,8 @@ def _partner(structure: Structure, atom: int) -> tuple[Value, ...]:
     chain = structure.chains[int(structure.residues.chain[row])]
     code, number = str(structure.residues.name[row]), str(structure.residues.number[row])
     label: Value = number if chain.kind.is_polymer else False
-    return (chain.chain_id, code, label, str(structure.atoms.name[atom]), chain.chain_id, code, number)
+    author = (chain.author_id, code, str(structure.residues.author_number[row]))
+    return (chain.chain_id, code, label, str(structure.atoms.name[atom]), *author)
 
 
 def _branch(

@@ -20,7 +20,7 @@ from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.models.alphafold3 import AlphaFold3, AlphaFold3Config, alphafold3_config
 from anfinsen.nn.batch import Batch, Labels
-from anfinsen.weights import save_model
+from anfinsen.weights import load_model, save_model
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curves import class_lddt
@@ -76,17 +76,25 @@ class Trainer:
         )
         self.ema = ExponentialMovingAverage(self.model, recipe.ema)
         self.steps_done = 0
+        self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
         self.whole = True  # false while an update is under way: weights, optimiser and average belong to no step
 
     @property
     def settings(self) -> dict[str, object]:
         """What must be the same for a checkpoint to be continued."""
-        return {
+        settings: dict[str, object] = {
             "config": to_mapping(self.model.config),
             "recipe": to_mapping(self.recipe),
             "seed": self.seed,
             "bf16": self.bf16,
         }
+        return settings | ({"start": self.start} if self.start else {})
+
+    def begin_from(self, model: AlphaFold3, sha256: str) -> None:
+        """Begin from the weights of ``model``, a network of the same sizes, and not from random ones."""
+        self.model.load_state_dict(model.state_dict())
+        self.ema = ExponentialMovingAverage(self.model, self.recipe.ema)
+        self.start = sha256
 
     @property
     def stage(self) -> Stage:
@@ -179,7 +187,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
 
     Raises:
         ConfigError: unknown preset or device. InputError: the data cannot be used.
-        WeightsError: the checkpoint belongs to another run. NonFiniteError: training diverged.
+        WeightsError: the checkpoint belongs to another run, or ``options.start`` cannot be read.
+        NonFiniteError: training diverged.
     """
     progress = progress or Silent()
     device = worker_device(choose_device(options.device))
@@ -188,8 +197,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
     config, recipe = alphafold3_config(options.preset), RECIPES[options.preset]
     if options.steps:
         recipe = _scaled(recipe, options.steps)
+    begin = load_model(options.start, device) if options.start else None
+    if begin is not None:
+        config = begin[0].config
     with joined_workers(device) as workers:
         trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
+        if begin is not None:
+            trainer.begin_from(begin[0], begin[1].sha256)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 
@@ -199,6 +213,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
+    metadata |= {"start": trainer.start} if trainer.start else {}
     validation = validation_examples(options.data, options.seed)
     data = TrainingData(options.data, options.out / "cache", recipe.structure_weight, progress)
     started = time.monotonic()

@@ -20,6 +20,8 @@ class TrainOptions:
         device: "auto", "cpu", "cuda", …; threads: CPU threads (0: leave as they are).
         bf16: compute in bfloat16 where it is safe.
         steps: total optimiser steps (0: the recipe's). minutes: stop, resumable, after so long (0: no limit).
+        start: name of a bundled model, or weights file, to fine-tune; its sizes then replace the preset's (empty: train
+            from scratch).
         save_every, validate_every: in steps (0: only at the end).
     """
 
@@ -32,6 +34,7 @@ class TrainOptions:
     bf16: bool = True
     steps: int = 0
     minutes: float = 0.0
+    start: str = ""
     save_every: int = 100
     validate_every: int = 500
 

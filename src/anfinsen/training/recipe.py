@@ -115,20 +115,18 @@ SMALL = Recipe(
     examples_per_step=32,
     learning_rate=1.0e-3,
 )
-# For two CPU cores and an hour or two. The trunk comes first, alone: its examples are cheap, and what it knows about the
-# chain limits everything after it. Equation 6 as printed then weighs all noise levels alike, and so the high ones,
+# For two CPU cores and an hour or two. The trunk comes first, alone: its examples are cheap, and what it knows about
+# the chain limits everything after it. Equation 6 as printed then weighs all noise levels alike, and so the high ones,
 # where a structure is decided, far more than the default does; confidence comes last, alone, because roll-outs would
 # double the cost of every step.
 _MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0, distogram=4.0)
 MINI = Recipe(
     stages=(
-        Stage(steps=1500, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
-        Stage(steps=1000, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
+        Stage(steps=1200, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
+        Stage(steps=600, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
+        Stage(steps=50, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
         Stage(
-            steps=100, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128
-        ),
-        Stage(
-            steps=300,
+            steps=200,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),

@@ -72,8 +72,9 @@ def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[A
         ConfigError: the name is unknown.
         WeightsError: the file is missing, damaged, of another format, or does not match its configuration.
     """
-    if name_or_path.endswith(":random"):
-        return _random_model(name_or_path, device)
+    preset = random_preset(name_or_path)
+    if preset is not None:
+        return _random_model(name_or_path, preset, device)
     if name_or_path in BUNDLED:
         path = Path(str(resources.files("anfinsen.weights") / "bundled" / BUNDLED[name_or_path]))
         return _read(path, name_or_path, device)
@@ -84,11 +85,24 @@ def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[A
     raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {', '.join(known)}, or a weights file.")
 
 
-def _random_model(name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
+def random_preset(name: str) -> str | None:
+    """Return the preset of an untrained model's name ("full" of "alphafold3-full:random"), None for other names.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if not name.endswith(":random"):
+        return None
     family, _, preset = name.removesuffix(":random").partition("-")
     if family != "alphafold3" or preset not in PRESETS:
-        presets = ", ".join(PRESETS)
-        raise ConfigError(f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {presets}.")
+        raise ConfigError(
+            f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {', '.join(PRESETS)} (untrained, "
+            "for measuring time and memory)."
+        )
+    return preset
+
+
+def _random_model(name: str, preset: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AlphaFold3(alphafold3_config(preset))

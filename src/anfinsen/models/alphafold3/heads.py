@@ -81,12 +81,14 @@ class ConfidenceHead(nn.Module):
         place = atom_place_in_token(batch.atom_to_token)
         base = trunk.pair + self.left(trunk.s_inputs)[:, None] + self.right(trunk.s_inputs)[None, :]
         edges = torch.linspace(DISTANCE_FIRST, DISTANCE_LAST, DISTANCE_BINS, device=base.device)
+        # Looked up rather than multiplied by one-hot rows, which would be the largest tensor of the head.
+        of_bin = F.pad(self.distance.weight.t(), (0, 0, 1, 0)).to(base.dtype)
         outputs = []
         for sample in coordinates:
             x = sample[batch.distogram_atom].float()
-            bins = torch.bucketize(pairwise_distances(x), edges) - 1
-            encoded = F.one_hot(bins.clamp(min=0), DISTANCE_BINS) * (bins >= 0)[..., None]
-            single, pair = trunk.single, base + self.distance(encoded.to(base.dtype))
+            # Place 0 stands for distances below the first bin.
+            bins = torch.bucketize(pairwise_distances(x), edges)
+            single, pair = trunk.single, base + F.embedding(bins, of_bin)
             for block in self.blocks:
                 single, pair = block(single, pair, batch.token_mask)
             outputs.append(self._logits(batch, place, single, pair))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anfinsen.common.errors import NonFiniteError
+from anfinsen.common.seeding import Generators, gaussian
 from anfinsen.diffusion import alphafold3_sigmas, sample
 from anfinsen.geometry import centre_random_augmentation
 from anfinsen.nn.batch import Batch
@@ -64,10 +65,17 @@ class AlphaFold3(nn.Module):
         *,
         samples: int,
         steps: int,
-        generator: torch.Generator,
+        generator: Generators,
         on_step: Callable[[], None] | None = None,
     ) -> Float[Tensor, "samples a 3"]:
         """Return ``samples`` structures in Å drawn by algorithm 18; padding atoms are at the origin.
+
+        Args:
+            batch, trunk: the complex and its representations.
+            samples: number of structures. steps: of the diffusion.
+            generator: draws all randomness; one for each sample makes a sample the same whatever the number of samples
+                (up to the rounding of computing them together).
+            on_step: called after each step.
 
         Raises:
             NonFiniteError: the coordinates became NaN or infinite.
@@ -75,14 +83,14 @@ class AlphaFold3(nn.Module):
         cache = self.diffusion.precompute(batch, trunk.s_inputs, trunk.single, trunk.pair)
         sigmas = alphafold3_sigmas(steps, sigma_data=self.config.diffusion.sigma_data)
         shape = (samples, batch.atom_mask.shape[0], 3)
-        noise = torch.randn(shape, generator=generator, device=generator.device).to(trunk.single.device)
+        noise = gaussian(shape, generator).to(trunk.single.device)
 
         def denoise(x: Float[Tensor, "samples a 3"], sigma: Float[Tensor, ""]) -> Float[Tensor, "samples a 3"]:
             levels = sigma.to(x).expand(samples)
             result: Tensor = self.diffusion(x, levels, batch, cache)
             return result
 
-        def augment(x: Float[Tensor, "samples a 3"], step: torch.Generator) -> Float[Tensor, "samples a 3"]:
+        def augment(x: Float[Tensor, "samples a 3"], step: Generators) -> Float[Tensor, "samples a 3"]:
             return centre_random_augmentation(x, batch.atom_mask, step)
 
         x = sample(

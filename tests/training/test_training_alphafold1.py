@@ -1,0 +1,213 @@
+"""Training AlphaFold 1: labels against their definitions, views read back, runs that go on with the same numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from anfinsen.common.errors import InputError, WeightsError
+from anfinsen.geometry import pairwise_distances
+from anfinsen.losses.alphafold1 import IGNORED, AlphaFold1LossConfig, alphafold1_loss
+from anfinsen.models.alphafold1 import (
+    PRESETS,
+    SEPARATION_CLASSES,
+    AlphaFold1,
+    AlphaFold1Config,
+    Calibration,
+    ReferenceDistribution,
+    Tower,
+    cut,
+    distance_centres,
+    native_maps,
+    separation_class,
+)
+from anfinsen.training.alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, crop_targets
+from anfinsen.training.alphafold1_evolution import EvolutionConfig, view_of
+from anfinsen.training.alphafold1_finish import map_scores, reference_counts, validation_chains
+from anfinsen.training.alphafold1_train import RECIPES, AlphaFold1Recipe, AlphaFold1Trainer
+from anfinsen.training.chain_store import a3m_row_starts
+from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1, save_alphafold1
+
+TINY = AlphaFold1Config(c_single_in=92, c_pair_in=8, towers=(Tower(1, 8),), crop=24, torsions=12, dihedrals=8, angles=6)
+RECIPE = AlphaFold1Recipe(steps=20, crops=2, micro_batch=1, warmup=1, learning_rate=1e-2, calibration=0)
+
+
+@pytest.fixture(scope="module")
+def dataset(shared, tmp_path_factory):
+    config = AlphaFold1DataConfig(evolution=EvolutionConfig(thinned=1), overhang=4)
+    found = AlphaFold1Dataset(shared / "data", "validation", tmp_path_factory.mktemp("cache"), TINY, config)
+    # The shallowest alignments of short chains are the quickest to prepare.
+    short = np.flatnonzero(found.store.lengths < 90)
+    chosen = [int(i) for i in short[np.argsort([len(found.store.a3m(int(i))) for i in short])][:3]]
+    assert list(found.cache.prepare(chosen)) == chosen
+    found.draw = lambda rng: chosen[int(rng.integers(len(chosen)))]
+    found.chosen = chosen
+    return found
+
+
+def test_views_are_read_back_as_they_were_made(dataset):
+    index = dataset.chosen[0]
+    assert index not in dataset.cache.missing()
+    depth = len(a3m_row_starts(dataset.store.a3m(index)))
+    expected = view_of(dataset.cache.rows(index, 0))
+    found, thinned = dataset.cache.view(index, 0), dataset.cache.view(index, 1)
+    assert found.evolution.depth == depth and 2 <= thinned.evolution.depth <= depth
+    np.testing.assert_allclose(found.evolution.frequencies, expected.evolution.frequencies, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3 * np.abs(expected.scores).max())
+    np.testing.assert_array_equal(dataset.cache.rows(index, 1).restypes, dataset.cache.rows(index, 1).restypes)
+    with pytest.raises(InputError, match="cannot be read"):
+        dataset.cache.view(dataset.cache.missing()[0], 0)
+
+
+def test_targets_are_the_bins_of_the_truth(dataset):
+    index = dataset.chosen[1]
+    truth, features = dataset.truth(index), dataset.features(index)
+    length = len(features.single)
+    corner = (length - 20, -5)
+    crops = cut(features.single, features.pair, [corner], TINY.crop)
+    found = crop_targets(truth, crops, corner, TINY)
+    distance = pairwise_distances(truth.backbone.cb[0])
+    centres = distance_centres(TINY.distances)
+    for i, j in ((0, 5), (3, 9), (19, 23), (7, 20)):
+        row, column = corner[0] + i, corner[1] + j
+        expected = int((centres - distance[row, column]).abs().argmin())
+        assert int(found.distance[0, i, j]) == expected
+    assert (found.distance[0, 20:] == IGNORED).all() and (found.distance[0, :, :5] == IGNORED).all()
+    far = found.distance[0] > int(14.5 / (20 / 64))
+    assert (found.omega[0][far] == IGNORED).all()
+    assert int(found.rows.torsion[0, 19]) == IGNORED  # the chain's last residue
+    assert int(found.columns.torsion[0, 5]) == IGNORED  # its first
+    b = truth.backbone
+    phi = math.degrees(math.atan2(*_dihedral(b.c[0, 3], b.n[0, 4], b.ca[0, 4], b.c[0, 4])))
+    assert int(found.columns.torsion[0, 9]) // TINY.torsions == int((phi + 180) // 30)
+    assert 0 <= int(found.rows.secondary_structure[0, 0]) < 8
+
+
+def _dihedral(a, b, c, d):
+    """Sine and cosine by the textbook."""
+    u, v, w = b - a, c - b, d - c
+    first, second = torch.linalg.cross(u, v), torch.linalg.cross(v, w)
+    return v.norm() * (u @ second), first @ second
+
+
+def test_crops_reach_every_residue_and_beyond_the_ends(dataset):
+    rng = np.random.default_rng(0)
+    corners = {dataset._corner(50, rng) for _ in range(2000)}
+    assert corners == set(range(-4, 50 - 24 + 4 + 1))
+    assert {dataset._corner(10, rng) for _ in range(2000)} == set(range(-14 - 4, 4 + 1))
+
+
+def test_loss_counts_only_what_is_known(dataset):
+    crops, targets = collate([dataset.example(np.random.default_rng(s)) for s in range(3)])
+    assert len(crops.rows) == len(targets.distance) == 3
+    torch.manual_seed(0)
+    model = AlphaFold1(TINY)
+    with torch.no_grad():
+        logits = model(crops)
+    total, terms = alphafold1_loss(logits, targets, AlphaFold1LossConfig())
+    weights = {"distogram": 1.0, "omega": 0.25, "theta": 0.25, "phi": 0.25}
+    weights |= {"torsion": 0.1, "secondary_structure": 0.05, "accessibility": 0.05}
+    assert float(total) == pytest.approx(sum(w * float(terms[n]) for n, w in weights.items()), rel=1e-5)
+    # Untrained: about as good as guessing.
+    assert float(terms["distogram"]) == pytest.approx(math.log(64), rel=0.2)
+    known = targets.distance != IGNORED
+    by_hand = -logits.distogram.log_softmax(-1)[known].gather(-1, targets.distance[known][:, None]).mean()
+    assert float(terms["distogram"]) == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_a_run_learns_and_goes_on_with_the_same_numbers(dataset, tmp_path):
+    def draw(trainer):
+        step = trainer.steps_done
+        return lambda i: dataset.example(np.random.default_rng([i, step % 2]))
+
+    straight, broken = (AlphaFold1Trainer(TINY, RECIPE, seed=3) for _ in range(2))
+    losses = [straight.step(draw(straight))["total"] for _ in range(9)]
+    # Two sets of crops by turns: each is known better the next time.
+    assert losses[8] < losses[0] - 0.2 and losses[7] < losses[1]
+    for _ in range(3):
+        broken.step(draw(broken))
+    broken.save(tmp_path, {"preset": "tiny"})
+    again = AlphaFold1Trainer(TINY, RECIPE, seed=3)
+    assert again.resume(tmp_path)
+    for number in range(3, 5):
+        assert again.step(draw(again))["total"] == pytest.approx(losses[number], rel=1e-5)
+    other = AlphaFold1Trainer(TINY, AlphaFold1Recipe(steps=21, crops=2), seed=3)
+    with pytest.raises(WeightsError, match="recipe"):
+        other.resume(tmp_path)
+
+
+def test_weights_files_say_what_they_are(tmp_path):
+    torch.manual_seed(0)
+    model = AlphaFold1(TINY).eval()
+    model.calibration.lddt_weights.fill_(0.5)
+    path = tmp_path / "weights.safetensors"
+    save_alphafold1(model, path, {"preset": "tiny", "steps": "7"})
+    again, info = load_alphafold1(str(path))
+    assert again.config == TINY and info.preset == "tiny" and info.metadata["steps"] == "7"
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+    assert is_alphafold1(str(path)) and is_alphafold1("alphafold1-mini")
+    assert not is_alphafold1("alphafold3-mini") and not is_alphafold1(str(tmp_path))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(WeightsError, match="not a whole safetensors file"):
+        load_alphafold1(str(path))
+    assert load_alphafold1("alphafold1-mini:random")[0].config == PRESETS["mini"]
+    with torch.no_grad():
+        model.norm.weight.fill_(math.nan)
+    with pytest.raises(WeightsError, match="non-finite"):
+        save_alphafold1(model, tmp_path / "bad.safetensors", {})
+    assert not (tmp_path / "bad.safetensors").exists()
+
+
+def test_reference_state_is_the_counts(dataset):
+    counts = reference_counts(dataset.store, 64, chains=6)
+    reference = ReferenceDistribution(64)
+    torch.testing.assert_close(reference.maps(30).sum(-1), torch.ones(30, 30))
+    reference.fit(counts)
+    assert int(separation_class(torch.tensor(10_000))) == SEPARATION_CLASSES - 1
+    maps = reference.maps(100)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(100, 100))
+    centres = distance_centres(64)
+    mean = maps @ centres
+    # Neighbours are 5 to 6 Å apart; farther along the chain, farther in space.
+    assert 4.5 < float(mean[10, 11]) < 6.5
+    assert mean[10, 11] < mean[10, 14] < mean[10, 30]
+
+
+def test_calibration_finds_the_weights_that_made_the_scores():
+    generator = torch.Generator().manual_seed(0)
+    calibration = Calibration()
+    untouched = calibration(torch.full((5, 6), 0.5))
+    assert untouched.plddt.tolist() == pytest.approx([50.0] * 5)
+    signals = [torch.rand(80, 6, generator=generator) for _ in range(40)]
+    true = torch.tensor([2.0, 1.0, -1.0, 0.5, 0.0, 0.3, -1.0])
+    lddt = [torch.sigmoid(part @ true[:6] + true[6]) for part in signals]
+    tm = torch.stack([torch.sigmoid(part.mean(0) @ true[:6] + true[6]) for part in signals])
+    calibration.fit(signals, lddt, tm)
+    found = calibration(signals[0])
+    torch.testing.assert_close(found.plddt, 100 * lddt[0], atol=1.5, rtol=0)
+    assert found.tm_score == pytest.approx(float(tm[0]), abs=0.05)
+
+
+def test_native_maps_have_perfect_contacts(dataset):
+    truth = dataset.truth(dataset.chosen[2])
+    scores = map_scores(native_maps(truth.backbone, orientation=False), truth.backbone.cb[0])
+    assert scores.fifth == 1.0 and scores.cross_entropy < 2.5
+    blind = native_maps(truth.backbone, orientation=False)
+    blind.distogram.fill_(1 / 64)
+    assert map_scores(blind, truth.backbone.cb[0]).cross_entropy == pytest.approx(math.log(64), rel=1e-3)
+
+
+def test_validation_chains_are_the_same_every_time(dataset):
+    chains = validation_chains(dataset, 5, 150, seed=0)
+    assert len(chains) == 5 and chains == validation_chains(dataset, 5, 150, seed=0)
+    assert (dataset.store.lengths[chains] <= 150).all()
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_learning_rates_rise_and_fall(name):
+    recipe = RECIPES[name]
+    rates = [recipe.rate_at(step) for step in (0, recipe.warmup, recipe.steps // 2, recipe.steps)]
+    assert rates[0] < rates[1] > rates[2] > rates[3] > 0
+    assert max(rates) <= recipe.learning_rate
