@@ -74,7 +74,7 @@ NETWORK = AlphaFold3Config(
 )
 
 
-def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 4e-3, copies: int = 16) -> Recipe:
+def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 1e-2, copies: int = 16) -> Recipe:
     """Return ``steps`` steps, the first three tenths of the trunk alone, then few of the confidence head alone."""
     # Equation 6 as the supplement prints it weighs all noise levels alike, and so the high ones, where a structure is
     # remembered, far more than the form that is the default (there, what counts is to remove a little noise).
@@ -102,7 +102,8 @@ def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 4e-3, 
         beta2=0.98,
         warmup=max(1, min(50, steps // 10)),
         final_fraction=0.03,
-        clip=10.0,
+        width_base=32,
+        clip=1.0,
         ema=0.99,
         recycles=0,
     )
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("overfit-output"))
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--examples-per-step", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--copies", type=int, default=16)
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--sampler-steps", type=int, default=100)

@@ -189,6 +189,24 @@ def test_scaled_recipes_keep_the_stages_shares():
     assert shares[:2] == [round(260 * stage.steps / total) for stage in RECIPES["mini"].stages[:2]]
 
 
+def test_wide_matrices_move_slower_where_the_recipe_says_so(draw):
+    recipe = dataclasses.replace(RECIPE, width_base=2, stages=(dataclasses.replace(ALL, rollout=0),))
+    trainer = _trainer(recipe)
+    before = _weights(trainer)
+    trainer.step(draw)
+    rate = recipe.rate_at(0)
+    seen = set()
+    for name, parameter in trainer.model.named_parameters():
+        moved = (parameter.detach() - before[name]).abs().max().item()
+        inputs = parameter.shape[1] if parameter.ndim > 1 else 1
+        scale = min(1.0, 2 / inputs)
+        # Adam's first step moves every weight with a gradient by the rate.
+        if moved > 0:
+            assert moved == pytest.approx(rate * scale, rel=2e-2), name
+            seen.add(scale)
+    assert len(seen) > 2 and 1.0 in seen
+
+
 def test_average_follows_its_formula():
     module = torch.nn.Linear(1, 1, bias=False)
     module.register_buffer("count", torch.tensor(3))

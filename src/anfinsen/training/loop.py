@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
 from anfinsen.common.device import choose_device
@@ -71,9 +71,11 @@ class Trainer:
                 "start no more workers than that."
             )
         self.device = torch.device(device)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8
-        )
+        groups = [
+            {"params": list(members), "scale": scale}
+            for scale, members in _by_scale(self.model.parameters(), recipe.width_base).items()
+        ]
+        self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8)
         self.ema = ExponentialMovingAverage(self.model, recipe.ema)
         self.steps_done = 0
         self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
@@ -134,7 +136,7 @@ class Trainer:
         if not torch.isfinite(norm):
             raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(step)
+            group["lr"] = self.recipe.rate_at(step) * group["scale"]
         self.whole = False
         self.optimizer.step()
         self.ema.update(self.model)
@@ -257,6 +259,15 @@ def _report(
         for name, value in scores.items():
             curves.add_scalar(f"validation/{name}", value, done)
         progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
+
+
+def _by_scale(parameters: Iterable[nn.Parameter], base: int) -> dict[float, list[nn.Parameter]]:
+    """Return the parameters by the factor of their learning rate (see `Recipe.width_base`)."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        inputs = parameter.shape[1] if parameter.ndim > 1 else 1
+        groups.setdefault(min(1.0, base / inputs) if base else 1.0, []).append(parameter)
+    return groups
 
 
 def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:

@@ -41,6 +41,11 @@ class Recipe:
         stages: run one after the other.
         examples_per_step: gradients are averaged over this many examples.
         learning_rate, betas, warmup, decay, decay_every: Adam and its schedule (supplement 5.4).
+        width_base: the rate of a matrix is multiplied by min(1, width_base / its inputs); 0: one rate for all, as
+            published.
+            With Adam every weight moves by about the rate at a step, whatever its gradient, so that a wide matrix moves
+            its output far (Yang and Hu 2022, "Tensor Programs V"). At the rates of a short run that buries the single
+            representation under a constant within a few steps, and nothing downstream sees the residues any more.
         clip: largest gradient norm. ema: decay of the averaged weights.
         recycles: the number of recycles of a step is uniform in 0..recycles.
         rollout_steps: diffusion steps of the mini roll-out (supplement, figure 2c: 20).
@@ -56,6 +61,7 @@ class Recipe:
     decay: float = 0.95
     decay_every: int = 50_000
     final_fraction: float = 1.0
+    width_base: int = 0
     clip: float = 10.0
     ema: float = 0.999
     recycles: int = 3
@@ -122,27 +128,27 @@ SMALL = Recipe(
 _MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0, distogram=4.0)
 MINI = Recipe(
     stages=(
-        Stage(steps=1200, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
-        Stage(steps=600, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
-        Stage(steps=50, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
+        Stage(steps=500, crop=64, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
+        Stage(steps=450, crop=64, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=0.5), rollout=0, msa_rows=128),
         Stage(
-            steps=200,
-            crop=96,
+            steps=100,
+            crop=80,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
             train="confidence",
             msa_rows=128,
-            learning_rate=1.0e-3,
+            learning_rate=4.0e-3,
         ),
     ),
     examples_per_step=4,
-    learning_rate=2.5e-3,
+    learning_rate=8.0e-3,
     beta2=0.99,
-    warmup=100,
+    warmup=50,
     final_fraction=0.05,
+    width_base=32,
     clip=1.0,
-    ema=0.998,
+    ema=0.99,
     recycles=1,
-    structure_weight=0.25,
+    structure_weight=0.2,
 )
 RECIPES: dict[str, Recipe] = {"full": FULL, "small": SMALL, "mini": MINI}
