@@ -128,27 +128,27 @@ SMALL = Recipe(
 _MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0, distogram=4.0)
 MINI = Recipe(
     stages=(
-        Stage(steps=500, crop=64, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
-        Stage(steps=450, crop=64, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=0.5), rollout=0, msa_rows=128),
+        Stage(steps=1200, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
+        Stage(steps=600, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
+        Stage(steps=50, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
         Stage(
-            steps=100,
-            crop=80,
+            steps=200,
+            crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
             train="confidence",
             msa_rows=128,
-            learning_rate=4.0e-3,
+            learning_rate=1.0e-3,
         ),
     ),
     examples_per_step=4,
-    learning_rate=8.0e-3,
+    learning_rate=2.5e-3,
     beta2=0.99,
-    warmup=50,
+    warmup=100,
     final_fraction=0.05,
-    width_base=32,
     clip=1.0,
-    ema=0.99,
+    ema=0.998,
     recycles=1,
-    structure_weight=0.2,
+    structure_weight=0.25,
 )
 RECIPES: dict[str, Recipe] = {"full": FULL, "small": SMALL, "mini": MINI}
