@@ -19,7 +19,7 @@ from anfinsen.common.errors import AlignmentError, OutputError
 from anfinsen.common.progress import Progress, Silent
 
 from .predictor import versions
-from .runner import COMPRESSED_SUFFIXES, Outcome, _free_name, failure, whole_folder
+from .runner import COMPRESSED_SUFFIXES, Outcome, failure, free_name, whole_folder
 
 ALIGNMENT_SUFFIXES = (".a3m", ".a2m", ".afa", ".fasta", ".fa", ".sto", ".stockholm")
 FORMAT = "anfinsen-couplings-1"
@@ -94,7 +94,7 @@ def families(files: Sequence[Path]) -> tuple[Family, ...]:
     taken: set[str] = set()
     result = []
     for file in files:
-        folder = _free_name(re.sub(r"[^\w.+-]", "_", _stem(file)), taken)
+        folder = free_name(re.sub(r"[^\w.+-]", "_", _stem(file)), taken)
         taken.add(folder.lower())
         result.append(Family(file, folder))
     return tuple(result)

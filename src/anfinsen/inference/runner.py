@@ -131,7 +131,7 @@ def read_requests(files: Sequence[Path]) -> tuple[tuple[JobRequest, ...], tuple[
             failed.append(failure(str(file), error))
             continue
         for job in loaded.jobs:
-            folder = _free_name(job.file_name, taken)
+            folder = free_name(job.file_name, taken)
             taken.add(folder.lower())
             requests.append(JobRequest(job, file, folder, loaded.notes))
     return tuple(requests), tuple(failed)
@@ -244,7 +244,7 @@ def _is_job_file(path: Path) -> bool:
     return name.endswith(JOB_SUFFIXES) and not name.startswith(".")
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
     """Return ``name``, or ``name-2``, ``name-3`` … if it is taken (file systems may not tell small letters apart).
 
     The end of a name of more than ``MAX_FOLDER`` characters gives way to a hash of the whole.

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import torch
 
-from anfinsen.common.config import to_mapping
 from anfinsen.common.device import choose_device
-from anfinsen.common.errors import NonFiniteError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.losses.alphafold1 import AlphaFold1LossConfig, CropTargets, alphafold1_loss
@@ -22,10 +20,9 @@ from anfinsen.weights.alphafold1 import save_alphafold1
 
 from .alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, targets_to
 from .alphafold1_finish import calibrate, evaluate_maps, reference_counts, validation_chains
-from .checkpoint import load_checkpoint, save_checkpoint
 from .ema import ExponentialMovingAverage
-from .loop import CHECKPOINT, CURVES, WEIGHTS, Curves, _open_curves
 from .options import TrainOptions
+from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
 from .workers import Workers, joined_workers, worker_device
 
 Draw = Callable[[int], tuple[Crops, CropTargets]]
@@ -73,8 +70,10 @@ RECIPES: dict[str, AlphaFold1Recipe] = {
 }
 
 
-class AlphaFold1Trainer:
-    """Owns model, optimiser and average of one run."""
+class AlphaFold1Trainer(TrainingRun):
+    """A run of AlphaFold 1."""
+
+    model: AlphaFold1
 
     def __init__(
         self,
@@ -88,25 +87,19 @@ class AlphaFold1Trainer:
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = AlphaFold1(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
-        self.device, self.workers = torch.device(device), workers or Workers()
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+            model = AlphaFold1(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
         )
-        self.ema = ExponentialMovingAverage(self.model, recipe.ema)
-        self.steps_done = 0
-        self.whole = True  # false while an update is under way
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What must be the same for a checkpoint to be continued."""
-        return {
-            "config": to_mapping(self.model.config),
-            "recipe": to_mapping(self.recipe),
-            "seed": self.seed,
-            "bf16": self.bf16,
-        }
+        super().__init__(
+            model,
+            optimizer,
+            ExponentialMovingAverage(model, recipe.ema),
+            workers or Workers(),
+            {"config": config, "recipe": recipe, "seed": seed, "bf16": bf16},
+        )
+        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
+        self.device = torch.device(device)
 
     def step(self, draw: Draw) -> dict[str, float]:
         """Make one optimiser step and return the mean loss terms; ``draw(i)`` gives the i-th crop of the step.
@@ -128,32 +121,13 @@ class AlphaFold1Trainer:
             (loss * (len(group) / count)).backward()  # type: ignore[no-untyped-call]  # torch does not type it
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(group) / count
-        self.workers.add_gradients(self.model.parameters())
-        sums = self.workers.add(sums)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        if not torch.isfinite(norm):
-            raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
-        for group_ in self.optimizer.param_groups:
-            group_["lr"] = self.recipe.rate_at(self.steps_done)
-        self.whole = False
-        self.optimizer.step()
-        self.ema.update(self.model)
-        self.steps_done += 1
-        self.whole = True
-        return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(self.steps_done - 1)}
+        return self.update(sums, self.recipe.clip, self.recipe.rate_at(self.steps_done))
 
     def save(self, out: Path, metadata: dict[str, str]) -> None:
         """Write checkpoint and averaged weights into ``out``."""
-        save_checkpoint(out / CHECKPOINT, self.model, self.optimizer, self.ema, self.steps_done, self.settings)
+        self.save_checkpoint(out)
         with self.ema.applied(self.model):
             save_alphafold1(self.model, out / WEIGHTS, {**metadata, "steps": str(self.steps_done)}, bf16=True)
-
-    def resume(self, out: Path) -> bool:
-        """Continue the run found in ``out``, if there is one."""
-        path = out / CHECKPOINT
-        if path.exists():
-            self.steps_done = load_checkpoint(path, self.model, self.optimizer, self.ema, self.settings)
-        return self.steps_done > 0
 
 
 def train_alphafold1(
@@ -206,7 +180,7 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
     progress.stage("training", recipe.steps)
     progress.advance(trainer.steps_done)
     stopped = False
-    with closing(_open_curves(options.out / CURVES if workers.leads else None)) as curves:
+    with closing(open_curves(options.out / CURVES if workers.leads else None)) as curves:
         try:
             while trainer.steps_done < recipe.steps and not stopped:
                 terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
@@ -214,7 +188,7 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
                 _report(trainer, options, terms, (validation, scored), curves, progress)
                 late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
                 stopped = workers.agree(late) and trainer.steps_done < recipe.steps
-                if workers.leads and (stopped or _due(options.save_every, trainer.steps_done, recipe.steps)):
+                if workers.leads and (stopped or due(options.save_every, trainer.steps_done, recipe.steps)):
                     trainer.save(options.out, metadata)
         except KeyboardInterrupt:
             if workers.leads and trainer.whole and trainer.steps_done:
@@ -270,7 +244,7 @@ def _report(
     for name, value in terms.items():
         curves.add_scalar(f"train/{name}", value, done)
     dataset, chains = validation
-    if trainer.workers.leads and chains and _due(options.validate_every, done, trainer.recipe.steps):
+    if trainer.workers.leads and chains and due(options.validate_every, done, trainer.recipe.steps):
         with trainer.ema.applied(trainer.model):
             scores = evaluate_maps(trainer.model, dataset, chains)
         for name, value in scores.items():
@@ -281,7 +255,3 @@ def _report(
 
 def _drawer(data: AlphaFold1Dataset, seed: int, step: int) -> Draw:
     return lambda index: data.example(numpy_generator(seed, "example", step, index))
-
-
-def _due(every: int, done: int, last: int) -> bool:
-    return done == last or (every > 0 and done % every == 0)

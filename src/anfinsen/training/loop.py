@@ -7,48 +7,36 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anfinsen.common.config import to_mapping
 from anfinsen.common.device import choose_device
-from anfinsen.common.errors import ConfigError, MissingExtraError, NonFiniteError
+from anfinsen.common.errors import ConfigError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.models.alphafold3 import AlphaFold3, AlphaFold3Config, alphafold3_config
 from anfinsen.nn.batch import Batch, Labels
 from anfinsen.weights import load_model, save_model
 
-from .checkpoint import load_checkpoint, save_checkpoint
 from .curves import class_lddt
 from .data_folder import TrainingData, validation_examples
 from .ema import ExponentialMovingAverage
 from .options import TrainOptions
 from .recipe import RECIPES, Recipe, Stage
+from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
 from .step import StepSettings, example_loss, rollout
 from .workers import Workers, joined_workers, worker_device
 
-CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
 # Prefixes of the weights that a stage trains alone.
 _PARTS = {"trunk": ("trunk_module.", "distogram."), "confidence": ("confidence_head.",)}
 
 
-@runtime_checkable
-class Curves(Protocol):
-    """Where numbers over steps go (TensorBoard's writer, or a list in tests)."""
+class Trainer(TrainingRun):
+    """A run of AlphaFold 3; knows no files but those it is told to write."""
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """Record one number."""
-
-    def close(self) -> None:
-        """Write everything out."""
-
-
-class Trainer:
-    """Owns model, optimiser and average of one run; knows no files but those it is told to write."""
+    model: AlphaFold3
 
     def __init__(
         self,
@@ -60,37 +48,32 @@ class Trainer:
         bf16: bool = False,
         workers: Workers | None = None,
     ) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.model = AlphaFold3(config).to(device)
-        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
-        self.workers = workers or Workers()
-        if self.workers.count > recipe.examples_per_step:
+        workers = workers or Workers()
+        if workers.count > recipe.examples_per_step:
             raise ConfigError(
-                f"{self.workers.count} workers were started, and a step has {recipe.examples_per_step} examples: "
+                f"{workers.count} workers were started, and a step has {recipe.examples_per_step} examples: "
                 "start no more workers than that."
             )
-        self.device = torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AlphaFold3(config).to(device)
         groups = [
-            {"params": list(members), "scale": scale}
-            for scale, members in _by_scale(self.model.parameters(), recipe.width_base).items()
+            {"params": members, "scale": scale}
+            for scale, members in _by_scale(model.parameters(), recipe.width_base).items()
         ]
-        self.optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8)
-        self.ema = ExponentialMovingAverage(self.model, recipe.ema)
-        self.steps_done = 0
+        optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8)
+        ema = ExponentialMovingAverage(model, recipe.ema)
+        super().__init__(
+            model, optimizer, ema, workers, {"config": config, "recipe": recipe, "seed": seed, "bf16": bf16}
+        )
+        self.recipe, self.seed, self.bf16 = recipe, seed, bf16
+        self.device = torch.device(device)
         self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
-        self.whole = True  # false while an update is under way: weights, optimiser and average belong to no step
 
     @property
     def settings(self) -> dict[str, object]:
         """What must be the same for a checkpoint to be continued."""
-        settings: dict[str, object] = {
-            "config": to_mapping(self.model.config),
-            "recipe": to_mapping(self.recipe),
-            "seed": self.seed,
-            "bf16": self.bf16,
-        }
-        return settings | ({"start": self.start} if self.start else {})
+        return super().settings | ({"start": self.start} if self.start else {})
 
     def begin_from(self, model: AlphaFold3, sha256: str) -> None:
         """Begin from the weights of ``model``, a network of the same sizes, and not from random ones."""
@@ -130,19 +113,7 @@ class Trainer:
             (loss.total / count).backward()  # type: ignore[no-untyped-call]  # torch does not type it
             for name, value in loss.terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / count
-        self.workers.add_gradients(self.model.parameters())
-        sums = self.workers.add(sums)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        if not torch.isfinite(norm):
-            raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(step) * group["scale"]
-        self.whole = False
-        self.optimizer.step()
-        self.ema.update(self.model)
-        self.steps_done += 1
-        self.whole = True
-        return {**sums, "gradient_norm": float(norm), "learning_rate": self.recipe.rate_at(step)}
+        return self.update(sums, self.recipe.clip, self.recipe.rate_at(step))
 
     def _enter(self, stage: Stage) -> None:
         if stage.train == "confidence" and self.recipe.begins_stage(self.steps_done):
@@ -172,16 +143,9 @@ class Trainer:
 
     def save(self, out: Path, metadata: dict[str, str]) -> None:
         """Write checkpoint and averaged weights into ``out``."""
-        save_checkpoint(out / CHECKPOINT, self.model, self.optimizer, self.ema, self.steps_done, self.settings)
+        self.save_checkpoint(out)
         with self.ema.applied(self.model):
             save_model(self.model, out / WEIGHTS, {**metadata, "steps": str(self.steps_done)}, bf16=True)
-
-    def resume(self, out: Path) -> bool:
-        """Continue the run found in ``out``, if there is one."""
-        path = out / CHECKPOINT
-        if path.exists():
-            self.steps_done = load_checkpoint(path, self.model, self.optimizer, self.ema, self.settings)
-        return self.steps_done > 0
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> Path:
@@ -221,7 +185,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     started = time.monotonic()
     progress.stage("training", recipe.steps)
     progress.advance(trainer.steps_done)
-    with closing(_open_curves(options.out / CURVES if leads else None)) as curves:
+    with closing(open_curves(options.out / CURVES if leads else None)) as curves:
         try:
             while trainer.steps_done < recipe.steps:
                 data.show(trainer.stage)
@@ -230,7 +194,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
                 _report(trainer, options, terms, validation, curves, progress)
                 late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
                 out_of_time = trainer.workers.agree(late)
-                if leads and (out_of_time or _due(options.save_every, trainer.steps_done, recipe.steps)):
+                if leads and (out_of_time or due(options.save_every, trainer.steps_done, recipe.steps)):
                     trainer.save(options.out, metadata)
                 if out_of_time:
                     progress.note(
@@ -254,7 +218,7 @@ def _report(
     done = trainer.steps_done
     for name, value in terms.items():
         curves.add_scalar(f"train/{name}", value, done)
-    if trainer.workers.leads and validation and _due(options.validate_every, done, trainer.recipe.steps):
+    if trainer.workers.leads and validation and due(options.validate_every, done, trainer.recipe.steps):
         scores = trainer.validate(validation)
         for name, value in scores.items():
             curves.add_scalar(f"validation/{name}", value, done)
@@ -274,10 +238,6 @@ def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[B
     return lambda index: data.example(numpy_generator(seed, "example", step, index))
 
 
-def _due(every: int, done: int, last: int) -> bool:
-    return done == last or (every > 0 and done % every == 0)
-
-
 def _scaled(recipe: Recipe, steps: int) -> Recipe:
     """Return the recipe with its stages' steps scaled to ``steps`` in all."""
     total, left, stages = recipe.steps, steps, []
@@ -287,23 +247,3 @@ def _scaled(recipe: Recipe, steps: int) -> Recipe:
         left -= share
         stages.append(dataclasses.replace(stage, steps=share))
     return dataclasses.replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))
-
-
-class _NoCurves:
-    """Curves of a worker that does not lead."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """Drop the number."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-def _open_curves(folder: Path | None) -> Curves:
-    if folder is None:
-        return _NoCurves()
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("Training curves need TensorBoard: pip install 'anfinsen[train]'.") from error
-    return SummaryWriter(str(folder))
