@@ -42,7 +42,7 @@ COMPLEXES = {
     "modified/1B7V.cif.gz": "protein with a ligand (haem C)",
 }
 LARGEST = 128  # tokens; no complex is cropped
-STEPS = 3400
+STEPS = 2000
 
 NETWORK = AlphaFold3Config(
     c_s=96,
@@ -78,8 +78,7 @@ def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 1e-2, 
     """Return ``steps`` steps, the first three tenths of the trunk alone, then few of the confidence head alone."""
     # Equation 6 as the supplement prints it weighs all noise levels alike, and so the high ones, where a structure is
     # remembered, far more than the form that is the default (there, what counts is to remove a little noise).
-    # The distogram must hold its own against it, or the trunk forgets what it learnt alone.
-    losses = LossConfig(weighting="supplement", smooth_lddt=4.0, bond=1.0, distogram=20.0)
+    losses = LossConfig(weighting="supplement", smooth_lddt=4.0, bond=1.0, distogram=4.0)
     trunk = Stage(
         steps=round(0.3 * steps), crop=LARGEST, diffusion_batch=1, losses=losses, train="trunk", rollout=0, msa_rows=1
     )
@@ -102,7 +101,7 @@ def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 1e-2, 
         beta2=0.98,
         warmup=max(1, min(50, steps // 10)),
         final_fraction=0.03,
-        width_base=32,
+        matrix_rate=1.0,
         clip=1.0,
         ema=0.99,
         recycles=0,

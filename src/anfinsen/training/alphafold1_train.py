@@ -88,12 +88,12 @@ class AlphaFold1Trainer(TrainingRun):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AlphaFold1(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        optimizer = torch.optim.AdamW(
+        adam = torch.optim.AdamW(
             model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
         )
         super().__init__(
             model,
-            optimizer,
+            (adam,),
             ExponentialMovingAverage(model, recipe.ema),
             workers or Workers(),
             {"config": config, "recipe": recipe, "seed": seed, "bf16": bf16},
@@ -108,7 +108,7 @@ class AlphaFold1Trainer(TrainingRun):
             NonFiniteError: loss or gradients are not finite; the weights are as they were.
         """
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         mine, size, count = list(self.workers.share(self.recipe.crops)), self.recipe.micro_batch, self.recipe.crops
         for start in range(0, len(mine), size):
@@ -118,7 +118,7 @@ class AlphaFold1Trainer(TrainingRun):
             with autocast:
                 logits = self.model(crops.to(self.device))
             loss, terms = alphafold1_loss(logits, targets_to(targets, self.device), self.recipe.loss)
-            (loss * (len(group) / count)).backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            self.backward(loss * (len(group) / count))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(group) / count
         return self.update(sums, self.recipe.clip, self.recipe.rate_at(self.steps_done))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,7 @@ FORMAT = "anfinsen-checkpoint-1"
 def save_checkpoint(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Adam,
+    optimizers: tuple[torch.optim.Optimizer, ...],
     ema: ExponentialMovingAverage,
     step: int,
     settings: dict[str, object],
@@ -35,7 +36,7 @@ def save_checkpoint(
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"ema/{name}": value for name, value in ema.shadow.items()}
     for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in _state_of(optimizers, parameter).get(parameter, {}).items():
             tensors[f"optimizer/{key}/{name}"] = value
     metadata = {
         "format": FORMAT,
@@ -49,7 +50,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path,
     model: nn.Module,
-    optimizer: torch.optim.Adam,
+    optimizers: tuple[torch.optim.Optimizer, ...],
     ema: ExponentialMovingAverage,
     settings: dict[str, object],
 ) -> int:
@@ -81,6 +82,13 @@ def load_checkpoint(
     for name, parameter in model.named_parameters():
         keys = [key for key in tensors if key.startswith("optimizer/") and key.split("/", 2)[2] == name]
         if keys:
-            optimizer.state[parameter] = {key.split("/", 2)[1]: tensors[key].to(parameter.device) for key in keys}
-            optimizer.state[parameter]["step"] = optimizer.state[parameter]["step"].cpu()
+            state = {key.split("/", 2)[1]: tensors[key].to(parameter.device) for key in keys}
+            if "step" in state:  # Adam counts its steps on the CPU
+                state["step"] = state["step"].cpu()
+            _state_of(optimizers, parameter)[parameter] = state
     return int(metadata["step"])
+
+
+def _state_of(optimizers: tuple[torch.optim.Optimizer, ...], parameter: nn.Parameter) -> dict[torch.Tensor, Any]:
+    """Return the state of the optimiser that moves ``parameter``."""
+    return next(o.state for o in optimizers if any(p is parameter for group in o.param_groups for p in group["params"]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from anfinsen.common.device import choose_device
 from anfinsen.common.errors import ConfigError
@@ -23,6 +23,7 @@ from anfinsen.weights import load_model, save_model
 from .curves import class_lddt
 from .data_folder import TrainingData, validation_examples
 from .ema import ExponentialMovingAverage
+from .optimizer import make_optimizers
 from .options import TrainOptions
 from .recipe import RECIPES, Recipe, Stage
 from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
@@ -57,14 +58,10 @@ class Trainer(TrainingRun):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AlphaFold3(config).to(device)
-        groups = [
-            {"params": members, "scale": scale}
-            for scale, members in _by_scale(model.parameters(), recipe.width_base).items()
-        ]
-        optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=1e-8)
+        optimizers = make_optimizers(model.parameters(), (recipe.beta1, recipe.beta2), recipe.matrix_rate)
         ema = ExponentialMovingAverage(model, recipe.ema)
         super().__init__(
-            model, optimizer, ema, workers, {"config": config, "recipe": recipe, "seed": seed, "bf16": bf16}
+            model, optimizers, ema, workers, {"config": config, "recipe": recipe, "seed": seed, "bf16": bf16}
         )
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
         self.device = torch.device(device)
@@ -95,7 +92,7 @@ class Trainer(TrainingRun):
         stage, step = self.stage, self.steps_done
         self._enter(stage)
         self.model.train(stage.train != "confidence")
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         recycles = int(numpy_generator(self.seed, "recycles", step).integers(self.recipe.recycles + 1))
         settings = StepSettings(
             stage=stage,
@@ -110,7 +107,7 @@ class Trainer(TrainingRun):
             batch, labels = draw(index)
             generator = torch_generator(self.seed, "step", step, index, device=self.device)
             loss = example_loss(self.model, batch.to(self.device), labels.to(self.device), settings, generator)
-            (loss.total / count).backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            self.backward(loss.total / count)
             for name, value in loss.terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) / count
         return self.update(sums, self.recipe.clip, self.recipe.rate_at(step))
@@ -223,15 +220,6 @@ def _report(
         for name, value in scores.items():
             curves.add_scalar(f"validation/{name}", value, done)
         progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
-
-
-def _by_scale(parameters: Iterable[nn.Parameter], base: int) -> dict[float, list[nn.Parameter]]:
-    """Return the parameters by the factor of their learning rate (see `Recipe.width_base`)."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter in parameters:
-        inputs = parameter.shape[1] if parameter.ndim > 1 else 1
-        groups.setdefault(min(1.0, base / inputs) if base else 1.0, []).append(parameter)
-    return groups
 
 
 def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:

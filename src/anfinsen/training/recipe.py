@@ -41,11 +41,8 @@ class Recipe:
         stages: run one after the other.
         examples_per_step: gradients are averaged over this many examples.
         learning_rate, betas, warmup, decay, decay_every: Adam and its schedule (supplement 5.4).
-        width_base: the rate of a matrix is multiplied by min(1, width_base / its inputs); 0: one rate for all, as
-            published.
-            With Adam every weight moves by about the rate at a step, whatever its gradient, so that a wide matrix moves
-            its output far (Yang and Hu 2022, "Tensor Programs V"). At the rates of a short run that buries the single
-            representation under a constant within a few steps, and nothing downstream sees the residues any more.
+        matrix_rate: Muon moves every weight matrix, at this multiple of the learning rate (see `make_optimizers`);
+            0: Adam moves all, as published.
         clip: largest gradient norm. ema: decay of the averaged weights.
         recycles: the number of recycles of a step is uniform in 0..recycles.
         rollout_steps: diffusion steps of the mini roll-out (supplement, figure 2c: 20).
@@ -61,7 +58,7 @@ class Recipe:
     decay: float = 0.95
     decay_every: int = 50_000
     final_fraction: float = 1.0
-    width_base: int = 0
+    matrix_rate: float = 0.0
     clip: float = 10.0
     ema: float = 0.999
     recycles: int = 3

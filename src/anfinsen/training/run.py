@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
 from anfinsen.common.errors import MissingExtraError, NonFiniteError
@@ -33,21 +34,21 @@ class TrainingRun:
     """Optimiser, average and progress of one run; a model's trainer adds how an example becomes a loss.
 
     Attributes:
-        model, optimizer: what is trained. ema: the averaged weights. workers: the processes of the run.
+        model: what is trained. optimizers: of its weights. ema: their average. workers: the processes of the run.
         steps_done: optimiser steps so far.
-        whole: false while an update is under way, when weights, optimiser and average belong to no step.
+        whole: false while an update is under way, when weights, optimisers and average belong to no step.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Adam,
+        optimizers: tuple[torch.optim.Optimizer, ...],
         ema: ExponentialMovingAverage,
         workers: Workers,
         settings: dict[str, object],
     ) -> None:
         """``settings``, which must be the same for a checkpoint to be continued, may hold configurations."""
-        self.model, self.optimizer, self.ema, self.workers = model, optimizer, ema, workers
+        self.model, self.optimizers, self.ema, self.workers = model, optimizers, ema, workers
         self._settings = {
             name: value if isinstance(value, str | int) else to_mapping(value) for name, value in settings.items()
         }
@@ -58,6 +59,18 @@ class TrainingRun:
     def settings(self) -> dict[str, object]:
         """What must be the same for a checkpoint to be continued."""
         return dict(self._settings)
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Add the gradients of ``loss`` to those of the step, in the same order of additions whenever on a CPU.
+
+        Threads would otherwise race where a gradient adds into gathered rows, and the same seed give other bits.
+        """
+        before = torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(before or loss.device.type == "cpu")
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        finally:
+            torch.use_deterministic_algorithms(before)
 
     def update(self, sums: dict[str, float], clip: float, rate: float) -> dict[str, float]:
         """Step along the workers' summed gradients, and return the summed terms with gradient norm and rate.
@@ -75,10 +88,11 @@ class TrainingRun:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
         if not torch.isfinite(norm):
             raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("scale", 1.0)
         self.whole = False
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group.get("scale", 1.0)
+            optimizer.step()
         self.ema.update(self.model)
         self.steps_done += 1
         self.whole = True
@@ -86,13 +100,13 @@ class TrainingRun:
 
     def save_checkpoint(self, out: Path) -> None:
         """Write what is needed to go on into ``out``."""
-        save_checkpoint(out / CHECKPOINT, self.model, self.optimizer, self.ema, self.steps_done, self.settings)
+        save_checkpoint(out / CHECKPOINT, self.model, self.optimizers, self.ema, self.steps_done, self.settings)
 
     def resume(self, out: Path) -> bool:
         """Continue the run found in ``out``, if there is one."""
         path = out / CHECKPOINT
         if path.exists():
-            self.steps_done = load_checkpoint(path, self.model, self.optimizer, self.ema, self.settings)
+            self.steps_done = load_checkpoint(path, self.model, self.optimizers, self.ema, self.settings)
         return self.steps_done > 0
 
 
