@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib import resources
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
 from anfinsen.models.alphafold1 import AlphaFold1, AlphaFold1Config, alphafold1_config
 
 from .store import FORMAT, WeightsInfo
-from .tensors import write_tensors
+from .tensors import model_tensors, read_tensors, write_tensors
 
 ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
 _FAMILY = "alphafold1"
@@ -47,12 +45,7 @@ def save_alphafold1(model: AlphaFold1, path: Path, metadata: dict[str, str], *, 
         WeightsError: a weight is NaN or infinite.
     """
     buffers = {name for name, _ in model.named_buffers()}
-    tensors: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"Weight {name!r} holds non-finite numbers; {path} was not written.")
-        small = bf16 and value.ndim > 1 and value.is_floating_point() and name not in buffers
-        tensors[name] = value.detach().cpu().to(torch.bfloat16 if small else value.dtype).contiguous()
+    tensors = model_tensors(model, path, bf16=bf16, exact=buffers)
     header = {**metadata, "format": FORMAT, "model": _FAMILY, "config": json.dumps(to_mapping(model.config))}
     write_tensors(path, tensors, header)
 
@@ -87,17 +80,8 @@ def load_alphafold1(name_or_path: str, device: torch.device | str = "cpu") -> tu
 
 
 def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold1, WeightsInfo]:
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with safe_open(path, framework="pt") as handle:
-            metadata = dict(handle.metadata() or {})
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
-    except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}): copy it again, or train again."
-        ) from error
+    file = read_tensors(path)
+    metadata = file.metadata
     if metadata.get("format") != FORMAT or metadata.get("model") != _FAMILY:
         raise WeightsError(
             f"{path} holds no AlphaFold 1: its model is {metadata.get('model', 'not named')!r}, expected {_FAMILY!r}."
@@ -106,21 +90,7 @@ def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold1
         model = AlphaFold1(from_mapping(AlphaFold1Config, json.loads(metadata["config"])))
     except (KeyError, ValueError, ConfigError) as error:
         raise WeightsError(f"{path} holds no usable model configuration: {error}") from error
-    _check(path, tensors, model.state_dict())
-    model.load_state_dict({key: value.to(model.state_dict()[key].dtype) for key, value in tensors.items()})
+    file.fill(model)
     about = {key: value for key, value in metadata.items() if key not in {"format", "model", "config"}}
-    info = WeightsInfo(name, str(path), digest, metadata.get("preset", ""), about)
+    info = WeightsInfo(name, str(path), file.sha256, metadata.get("preset", ""), about)
     return model.to(device).eval(), info
-
-
-def _check(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    wrong = list(tensors.keys() ^ expected.keys())
-    wrong += [key for key in tensors.keys() & expected.keys() if tensors[key].shape != expected[key].shape]
-    if wrong:
-        raise WeightsError(
-            f"{path} does not match its own configuration: {len(wrong)} tensors are missing, unknown or of another "
-            f"shape, {min(wrong)!r} for one; copy the file again, or train again."
-        )
-    for key, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: tensor {key!r} holds non-finite numbers; train or copy the file again.")

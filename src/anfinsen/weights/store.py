@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
 
-from .tensors import write_tensors
+from .tensors import model_tensors, read_tensors, write_tensors
 
 FORMAT = "anfinsen-weights-1"
 BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
@@ -50,14 +48,8 @@ def save_model(model: AlphaFold3, path: Path, metadata: dict[str, str], *, bf16:
         OutputError: the file cannot be written.
         WeightsError: a weight is NaN or infinite.
     """
-    tensors = {}
-    for name, value in model.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"Weight {name!r} holds non-finite numbers; {path} was not written.")
-        small = bf16 and value.ndim > 1 and value.is_floating_point()
-        tensors[name] = value.detach().cpu().to(torch.bfloat16 if small else value.dtype).contiguous()
     header = {**metadata, "format": FORMAT, "config": json.dumps(to_mapping(model.config))}
-    write_tensors(path, tensors, header)
+    write_tensors(path, model_tensors(model, path, bf16=bf16), header)
 
 
 def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[AlphaFold3, WeightsInfo]:
@@ -110,43 +102,19 @@ def _random_model(name: str, preset: str, device: torch.device | str) -> tuple[A
 
 
 def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
-    try:
-        data = path.read_bytes()
-        with safe_open(path, framework="pt") as handle:
-            metadata = dict(handle.metadata() or {})
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 (not a mapping)
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
-    except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}): copy it again, or train it again with `anfinsen train`."
-        ) from error
+    file = read_tensors(path)
+    metadata = file.metadata
     if metadata.get("format") != FORMAT:
         raise WeightsError(
             f"{path} was not written by anfinsen: its format is {metadata.get('format', 'not named')!r}, "
             f"expected {FORMAT!r}."
         )
     model = _build(path, metadata)
-    expected = model.state_dict()
-    missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-    if missing or unknown:
-        example = sorted(missing or unknown)[0]
-        raise WeightsError(
-            f"{path} does not match its own configuration: {len(missing)} tensors are missing and "
-            f"{len(unknown)} unknown, {example!r} for one."
-        )
-    for key, value in tensors.items():
-        if value.shape != expected[key].shape:
-            raise WeightsError(
-                f"{path}: tensor {key!r} has shape {tuple(value.shape)}, expected {tuple(expected[key].shape)}."
-            )
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: tensor {key!r} holds non-finite numbers; train or copy the file again.")
-    model.load_state_dict({key: value.to(expected[key].dtype) for key, value in tensors.items()})
+    file.fill(model)
     info = WeightsInfo(
         name=name,
         path=str(path),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=file.sha256,
         preset=metadata.get("preset", ""),
         metadata={key: value for key, value in metadata.items() if key not in {"format", "config"}},
     )
