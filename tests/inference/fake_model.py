@@ -61,5 +61,5 @@ def install(monkeypatch, model: FakeModel | None = None, sha256: str = "f" * 64)
     """Let `Predictor` find the fake model whatever is asked for."""
     model = model or FakeModel()
     info = WeightsInfo(name="fake", path="fake.safetensors", sha256=sha256, preset="mini")
-    monkeypatch.setattr("anfinsen.inference.predictor.load_model", lambda name, device: (model, info))
+    monkeypatch.setattr("anfinsen.inference.alphafold3.load_model", lambda name, device: (model, info))
     return model

@@ -8,8 +8,8 @@ import torch
 
 from anfinsen.chemistry import ComponentLibrary
 from anfinsen.common.errors import JobError
-from anfinsen.inference import PredictOptions
-from anfinsen.inference.alphafold1 import AlphaFold1Predictor, make_predictor
+from anfinsen.inference import PredictOptions, make_predictor
+from anfinsen.inference.alphafold1 import AlphaFold1Predictor
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1 import (
     AlphaFold1,

@@ -13,7 +13,6 @@ from anfinsen.common.errors import JobError, OutputError
 from anfinsen.inference import (
     Fingerprint,
     PredictOptions,
-    Predictor,
     fingerprint,
     job_files,
     prepare_output,
@@ -22,6 +21,7 @@ from anfinsen.inference import (
     run_record,
     settings_file,
 )
+from anfinsen.inference.alphafold3 import AlphaFold3Predictor
 from anfinsen.inference.predictor import versions
 from anfinsen.inference.runner import whole_folder
 from anfinsen.jobs import load_jobs_with_notes
@@ -45,7 +45,7 @@ def _write(prediction, folder: Path, run: Fingerprint) -> None:
 
 
 def _run(jobs: Path, out: Path, write=_write, *, overwrite=False, **options):
-    predictor = Predictor(PredictOptions(**({"samples": 1, "steps": 1} | options)))
+    predictor = AlphaFold3Predictor(PredictOptions(**({"samples": 1, "steps": 1} | options)))
     requests, failed = read_requests(job_files([jobs]))
     prepare_output(out)
     return [*failed, *run_jobs(requests, predictor, out, write, overwrite=overwrite)]
@@ -102,9 +102,9 @@ def test_other_settings_are_refused_and_replaced_on_request(monkeypatch, jobs, t
 def test_other_weights_and_other_jobs_have_other_fingerprints(monkeypatch, jobs):
     requests, _ = read_requests(job_files([jobs]))
     install(monkeypatch, sha256="a" * 64)
-    first = Predictor(PredictOptions())
+    first = AlphaFold3Predictor(PredictOptions())
     install(monkeypatch, sha256="b" * 64)
-    second = Predictor(PredictOptions())
+    second = AlphaFold3Predictor(PredictOptions())
     prints = {fingerprint(request.job, predictor) for request in requests for predictor in (first, second)}
     assert len(prints) == 6
     assert fingerprint(requests[0].job, first) in prints
@@ -245,14 +245,14 @@ def test_job_files_of_folders(jobs):
 
 def _break(monkeypatch, name: str, error: BaseException) -> None:
     """Let the job called ``name`` end in ``error``."""
-    predict = Predictor.predict
+    predict = AlphaFold3Predictor.predict
 
     def broken(self, job, notes=()):
         if job.name == name:
             raise error
         return predict(self, job, notes)
 
-    monkeypatch.setattr(Predictor, "predict", broken)
+    monkeypatch.setattr(AlphaFold3Predictor, "predict", broken)
 
 
 def test_a_bug_stops_its_job_alone_and_leaves_its_traceback(monkeypatch, jobs, tmp_path):
@@ -325,7 +325,7 @@ def test_names_of_files_stay_short(monkeypatch, tmp_path, name):
     assert len({request.folder.lower() for request in requests}) == 11
     out = tmp_path / "out"
     prepare_output(out)
-    predictor = Predictor(PredictOptions(samples=1, steps=1, seeds=(2**32 - 1,)))
+    predictor = AlphaFold3Predictor(PredictOptions(samples=1, steps=1, seeds=(2**32 - 1,)))
     (outcome,) = run_jobs(requests[-1:], predictor, out, write_results)
     assert outcome.status == "done", outcome.message
     for path in out.rglob("*"):

@@ -10,12 +10,25 @@ import typer
 
 from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
 from .failures import report_failures
-from .search_arguments import Cache, Cpus, Db, EngineName, Gpu, Iterations, Url, search_options
+from .search_arguments import (
+    Cache,
+    Cpus,
+    Db,
+    EngineName,
+    Gpu,
+    Iterations,
+    MaxTemplates,
+    TemplateDate,
+    Templates,
+    Url,
+    search_options,
+    template_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from anfinsen.alignments import SearchOptions
+    from anfinsen.alignments import SearchOptions, TemplateOptions
     from anfinsen.inference import JobRequest, Outcome
 
     from .terminal import Terminal
@@ -40,27 +53,31 @@ def predict(
     iterations: Iterations = 3,
     cpus: Cpus = 0,
     gpu: Gpu = False,
+    templates: Templates = None,
+    template_date: TemplateDate = None,
+    max_templates: MaxTemplates = None,
 ) -> int:
     """Predict the structures of jobs.
 
     Finished jobs are skipped, so that an interrupted batch goes on where it stopped. With --db or --url, alignments
-    that the jobs do not give are searched for first.
+    that the jobs do not give are searched for first; with --templates, known structures.
     """
     # Imported here: torch takes seconds, and --help should not.
-    from anfinsen.inference import Predictor, job_files, prepare_output, read_requests, run_jobs
+    from anfinsen.inference import job_files, make_predictor, prepare_output, read_requests, run_jobs
     from anfinsen.reports import write_results
 
     from .terminal import Terminal
 
     options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
     searching = search_options((db, engine, url, gpu), (iterations, cpus))
+    known = template_options(templates, template_date, max_templates, (iterations, cpus))
     requests, unreadable = read_requests(job_files(jobs))
     outcomes = list(unreadable)
     with Terminal() as terminal:
-        requests, failed = _with_alignments(requests, searching, cache, terminal)
+        requests, failed = _with_alignments(requests, searching, known, cache, terminal)
         outcomes += failed
         if requests:
-            predictor = Predictor(options, terminal)
+            predictor = make_predictor(options, terminal)
             prepare_output(out)
             for outcome in run_jobs(requests, predictor, out, write_results, overwrite=overwrite, progress=terminal):
                 terminal.clear()
@@ -70,26 +87,31 @@ def predict(
 
 
 def _with_alignments(
-    requests: Sequence[JobRequest], options: SearchOptions, cache: Path | None, terminal: Terminal
+    requests: Sequence[JobRequest],
+    options: SearchOptions,
+    known: TemplateOptions,
+    cache: Path | None,
+    terminal: Terminal,
 ) -> tuple[tuple[JobRequest, ...], list[Outcome]]:
-    """The jobs with the alignments that were found, where they come from among the notes; and the jobs that failed."""
+    """The jobs with what was found for them, where it comes from among the notes; and the jobs that failed."""
     from anfinsen.alignments import SearchCache
     from anfinsen.inference import failure
     from anfinsen.inference.search import complete_job
 
-    memory = SearchCache(cache) if options.searches else None
+    memory = SearchCache(cache) if options.searches or known.folder is not None else None
     engines = options.open(memory) if memory else ()
+    structures = known.open(memory) if memory else None
     completed, failed = [], []
     for request in requests:
         try:
-            found = complete_job(request.job, engines, memory, options.filters, terminal)
+            found = complete_job(request.job, engines, memory, options.filters, terminal, structures)
         except Exception as error:
             failed.append(failure(request.job.name, error))
             continue
         # Without any alignment, the prediction itself says so.
         said = options.searches or any(entity.source == "job" for entity in found.entities)
-        notes = (*request.notes, found.note) if said and found.note else request.notes
-        completed.append(replace(request, job=found.job, notes=notes))
+        notes = tuple(note for note in (found.note if said else "", found.template_note) if note)
+        completed.append(replace(request, job=found.job, notes=(*request.notes, *notes)))
     terminal.clear()
     return tuple(completed), failed
 

@@ -1,11 +1,12 @@
 """Job → Prediction: running the model, confidences, ranking, batches of jobs, and what a run will take."""
 
+from .choose import make_predictor, predict
 from .confidence import Confidence, contact_probabilities, ranking_score
 from .inspection import ChainSummary, Inspection, inspect_job
 from .memory import Estimate, Size, estimate
 from .options import DEFAULT_MODEL, PredictOptions
 from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
-from .predictor import Predictor, predict
+from .predictor import Predictor
 from .record import Fingerprint, differences, fingerprint, run_record, settings_file
 from .runner import JobRequest, Outcome, failure, job_files, prepare_output, read_requests, run_jobs
 
@@ -32,6 +33,7 @@ __all__ = [
     "fingerprint",
     "inspect_job",
     "job_files",
+    "make_predictor",
     "predict",
     "prepare_output",
     "ranking_score",

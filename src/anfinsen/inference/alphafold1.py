@@ -11,7 +11,6 @@ from torch import Tensor
 
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import AMINO_ACIDS, UNKNOWN_PROTEIN
-from anfinsen.common.device import choose_device
 from anfinsen.common.errors import JobError, NonFiniteError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import torch_generator
@@ -37,7 +36,7 @@ from anfinsen.models.alphafold1 import (
     place_side_chains,
     realise,
 )
-from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
+from anfinsen.weights.alphafold1 import load_alphafold1
 
 from .confidence import CONTACT_DISTANCE, Confidence
 from .disorder import fraction_disordered
@@ -67,14 +66,9 @@ class AlphaFold1Predictor(Predictor):
     def __init__(
         self, options: PredictOptions, progress: Progress | None = None, config: RealisationConfig | None = None
     ) -> None:
-        # Not the base's: it would load AlphaFold 3.
-        self.options = options
-        self.progress: Progress = progress or Silent()
-        self.device = choose_device(options.device)
-        name = options.model if options.weights is None else str(options.weights.resolve())
-        self.network, self.weights = load_alphafold1(name, self.device)
+        super().__init__(options, progress)
+        self.network, self.weights = load_alphafold1(options.source, self.device)
         self.config = config or RealisationConfig()
-        self.recycles = self.steps = 0  # it has neither
         self.seeds: dict[int, AlphaFold1Seed] = {}  # of the last job
 
     def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:
@@ -104,16 +98,6 @@ class AlphaFold1Predictor(Predictor):
             versions=versions(),
             notes=(*notes, *complex_notes(first), *_alphafold1_notes(first)),
         )
-
-
-def make_predictor(options: PredictOptions, progress: Progress | None = None) -> Predictor:
-    """Return the predictor of the model that ``options`` name, of whichever family.
-
-    Raises:
-        ConfigError, WeightsError: device, model or weights cannot be used.
-    """
-    name = options.model if options.weights is None else str(options.weights.resolve())
-    return AlphaFold1Predictor(options, progress) if is_alphafold1(name) else Predictor(options, progress)
 
 
 def predict_seed(

@@ -83,8 +83,7 @@ def model_config(options: PredictOptions) -> tuple[str, AlphaFold3Config]:
     preset = random_preset(options.model) if options.weights is None else None
     if preset is not None:
         return options.model, alphafold3_config(preset)
-    name = options.model if options.weights is None else str(options.weights.resolve())
-    model, info = load_model(name)
+    model, info = load_model(options.source)
     return info.name, model.config
 
 

@@ -40,6 +40,11 @@ class PredictOptions:
     device: str = "auto"
     samples_at_once: int | None = None
 
+    @property
+    def source(self) -> str:
+        """What names the model to load: its name, or the weights file's absolute path, which is never taken for one."""
+        return self.model if self.weights is None else str(self.weights.resolve())
+
     def __post_init__(self) -> None:
         _check("samples", self.samples, 1, MAX_SAMPLES)
         _check("recycles", self.recycles, 0, MAX_RECYCLES)

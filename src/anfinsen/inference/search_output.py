@@ -11,7 +11,7 @@ from anfinsen.common.files import write_text
 from anfinsen.jobs import Polymer, job_json
 
 from .record import settings_file
-from .search import CompletedJob
+from .search import CompletedJob, EntitySearch
 
 
 def write_search(completed: CompletedJob, folder: Path, *, with_job: bool = True) -> Path:
@@ -51,6 +51,35 @@ def _summary(completed: CompletedJob) -> dict[str, object]:
                 "n_eff": round(found.n_eff, 2) if found else None,
                 "species": found.species if found else None,
                 "databases": [{"engine": each.engine, "rows": each.rows} for each in found.sources] if found else [],
+                "templates": _templates(entity),
             }
         )
     return {"name": completed.job.name, "entities": chains}
+
+
+def _templates(entity: EntitySearch) -> dict[str, object] | None:
+    """What the search for templates found; None where it was not made."""
+    found = entity.templates
+    if found is None:
+        return None
+    return {
+        "hits": found.hits,
+        "refused": found.refused,
+        "unusable": list(found.unusable),
+        "used": [
+            {
+                "file": each.chain.file,
+                "entry": each.chain.entry,
+                "chain": each.chain.chain_id,
+                "author_chain": each.chain.author_id,
+                "release_date": each.chain.release_date,
+                "e_value": each.e_value,
+                "score": round(each.score, 1),
+                "identity": round(each.identity, 3),
+                "residues": len(each.query_indices),
+                "query_range": [each.query_indices[0] + 1, each.query_indices[-1] + 1],
+                "template_range": [each.template_indices[0] + 1, each.template_indices[-1] + 1],
+            }
+            for each in found.templates
+        ],
+    }
