@@ -57,7 +57,7 @@ def our_batch(n: int):
         restype=zeros, residue_index=index, token_index=index, asym_id=zeros, entity_id=zeros, sym_id=zeros,
         kind=zeros, is_standard=yes, token_mask=yes, cyclic_period=zeros, profile=torch.zeros(n, 32),
         deletion_mean=torch.zeros(n), msa=zeros[None], has_deletion=torch.zeros(1, n), deletion_value=torch.zeros(1, n),
-        msa_mask=yes[None], token_bonds=no[:, None] & no, atom_to_token=token,
+        msa_mask=yes[None], token_bonds=no[:, None] & no, pair_couplings=torch.zeros(n, n, 0), atom_to_token=token,
         atom_mask=torch.ones(atoms, dtype=torch.bool), ref_pos=f["ref_pos"],
         ref_mask=torch.ones(atoms, dtype=torch.bool), ref_element=f["ref_element"], ref_charge=f["ref_charge"],
         ref_atom_name_chars=f["ref_atom_name_chars"], ref_space_uid=token, center_atom=first, distogram_atom=first,

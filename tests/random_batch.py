@@ -39,6 +39,7 @@ def random_batch(tokens: int = 10, seed: int = 0, atoms_per_token: tuple[int, in
         deletion_value=torch.rand(4, tokens, generator=g),
         msa_mask=torch.ones(4, tokens, dtype=torch.bool),
         token_bonds=torch.zeros(tokens, tokens, dtype=torch.bool),
+        pair_couplings=torch.zeros(tokens, tokens, 0),
         atom_to_token=atom_to_token,
         atom_mask=torch.ones(atoms, dtype=torch.bool),
         ref_pos=3 * torch.randn(atoms, 3, generator=g),
@@ -73,6 +74,9 @@ def pad_batch(batch: Batch, tokens: int, atoms: int) -> Batch:
         value = getattr(batch, field.name)
         if field.name == "token_bonds":
             fields[field.name] = torch.nn.functional.pad(value, (0, tokens, 0, tokens), value=True)
+            continue
+        if field.name == "pair_couplings":
+            fields[field.name] = torch.nn.functional.pad(value, (0, 0, 0, tokens, 0, tokens), value=1.0)
             continue
         dim = 1 if field.name in _TOKEN_LAST or field.name.startswith("template") else 0
         extra = atoms if field.name in _ATOM_FIELDS else tokens

@@ -56,6 +56,7 @@ def make_batch(padding: int = 2) -> Batch:
         deletion_value=torch.zeros(1, n),
         msa_mask=token_mask[None],
         token_bonds=torch.zeros(n, n, dtype=torch.bool),
+        pair_couplings=torch.zeros(n, n, 0),
         atom_to_token=atom_to_token,
         atom_mask=torch.arange(a) < atoms,
         ref_pos=torch.zeros(a, 3),
@@ -105,8 +106,8 @@ def make_oligomer() -> Callable[..., tuple[Batch, Labels]]:
         values = {}
         for field in dataclasses.fields(base):
             value = getattr(base, field.name)
-            if field.name in ("token_bonds",):
-                values[field.name] = value.new_zeros((n, n))
+            if field.name in ("token_bonds", "pair_couplings"):
+                values[field.name] = value.new_zeros((n, n, *value.shape[2:]))
             elif field.name.startswith(("template", "msa", "has_", "deletion_v")):
                 values[field.name] = value.new_zeros((value.shape[0], n, *value.shape[2:]))
             else:

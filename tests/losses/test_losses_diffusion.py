@@ -18,6 +18,7 @@ from anfinsen.losses import (
     diffusion_loss,
     distogram_loss,
     level_weight,
+    shared_single,
     smooth_lddt_loss,
     training_loss,
 )
@@ -187,3 +188,13 @@ def test_training_loss_is_equation_15(batch: Batch, labels: Labels) -> None:
     assert {"total", "diffusion", "mse", "bond", "smooth_lddt", "distogram"} == set(loss.terms)
     with pytest.raises(ValueError, match="at least one"):
         training_loss(config)
+
+
+def test_what_all_tokens_share_is_measured_and_what_tells_them_apart_is_not() -> None:
+    own = torch.randn(7, 16, generator=torch_generator(5))
+    own = own - own.mean(0)
+    assert shared_single(own).item() == pytest.approx(0.0, abs=1e-12)
+    common = torch.randn(16, generator=torch_generator(6))
+    assert shared_single(100 * own + common).item() == pytest.approx(common.square().mean().item(), rel=1e-4)
+    loss = training_loss(LossConfig(shared_single=0.5), shared=shared_single(own + common))
+    assert loss.total.item() == pytest.approx(0.5 * loss.terms["shared_single"].item())

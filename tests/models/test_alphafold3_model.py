@@ -56,6 +56,25 @@ def test_recycling_feeds_the_output_back(model, batch):
     assert torch.equal(twice.s_inputs, once.s_inputs)
 
 
+def test_couplings_reach_the_pair_representation_where_the_network_reads_them(batch):
+    n = len(batch.restype)
+    generator = torch_generator(3)
+    some = torch.randn(n, n, 5, generator=generator)
+    coupled = dataclasses.replace(batch, pair_couplings=some)
+    reading = tiny_model(dataclasses.replace(TINY, pair_couplings=True))
+    without, zeros = _trunk(reading, batch), dataclasses.replace(batch, pair_couplings=torch.zeros(n, n, 5))
+    # A structure without alignments has no channels at all: the same as zeros.
+    assert torch.equal(_trunk(reading, zeros).pair, without.pair)
+    changed = (_trunk(reading, coupled).pair - without.pair).abs()
+    assert changed.max() > 1e-2
+    one = torch.zeros(n, n, 5)
+    one[1, 4] = some[1, 4]
+    first = reading.trunk_module.couplings(one)
+    assert first[1, 4].any() and first.abs().sum() == first[1, 4].abs().sum()
+    blind = tiny_model()
+    assert torch.equal(_trunk(blind, coupled).pair, _trunk(blind, batch).pair)
+
+
 def test_an_untrained_model_starts_without_recycling_templates_and_distogram(batch):
     """Zero-initialised: a new network is as if these parts were not there."""
     with torch.random.fork_rng():

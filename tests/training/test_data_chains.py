@@ -9,11 +9,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anfinsen.alignments import parse_msa
+from anfinsen.alignments import Msa, parse_msa
 from anfinsen.chemistry import ChainKind, ChainSpec, ComponentLibrary, assemble
 from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.common.errors import ConfigError, InputError, MissingExtraError
-from anfinsen.features import complex_from_structure, featurise, frame_rotations
+from anfinsen.features import (
+    COUPLING_CHANNELS,
+    complex_from_structure,
+    coupling_channels,
+    featurise,
+    frame_rotations,
+)
+from anfinsen.features.coupling_scores import coupling_scores
 from anfinsen.nn.batch import Labels
 from anfinsen.training.chain_store import a3m_row_starts, a3m_rows
 from anfinsen.training.crops import CropConfig, crop_batch
@@ -83,7 +90,9 @@ def _general_path(dataset, index, max_rows):
     codes = tuple(AMINO_ACIDS[restype] for restype in record.restype)
     structure = assemble(record.id, (ChainSpec("A", 1, 1, ChainKind.PROTEIN, codes),), (), library)
     msa = parse_msa(text, record.sequence, ChainKind.PROTEIN, "test")
-    config = dataclasses.replace(dataset.config.features, max_msa_rows=max_rows, max_paired_rows=1)
+    config = dataclasses.replace(
+        dataset.config.features, max_msa_rows=max_rows, max_paired_rows=1, couplings=dataset.config.couplings
+    )
     complex_ = complex_from_structure(structure, library, {"A": msa}, seed=0)
     return complex_, featurise(complex_, config)
 
@@ -106,6 +115,39 @@ def test_the_fast_path_equals_the_general_path(dataset, index):
     record = dataset.store.record(index)
     for column, name in enumerate(("N", "CA", "C", "O")):
         np.testing.assert_allclose(labels.coordinates.numpy()[names == name], record.backbone[:, column], atol=1e-5)
+
+
+def test_couplings_are_those_of_the_general_path(shared):
+    dataset = ChainDataset(shared / "data", "validation", ChainDataConfig(couplings=True))
+    index = int(np.argmin(np.where(dataset.store.has_msa, dataset.store.lengths, 10**6)))
+    fast, _ = dataset.whole(index, "msa")
+    _, general = _general_path(dataset, index, dataset.config.features.max_msa_rows)
+    assert fast.pair_couplings.shape[-1] == COUPLING_CHANNELS and fast.pair_couplings.any()
+    torch.testing.assert_close(fast.pair_couplings, general.pair_couplings, atol=1e-5, rtol=0)
+    assert not dataset.whole(index, "single")[0].pair_couplings.any()
+
+
+def test_prepared_couplings_are_shown_with_the_rows_they_came_from(shared, tmp_path):
+    config = ChainDataConfig(
+        couplings=True,
+        crop=CropConfig(1000, contiguous=1.0, spatial=0.0, spatial_interface=0.0),
+        single_sequence=0.0,
+        stored_profile=0.0,
+        max_msa_rows=10**6,
+    )
+    dataset = ChainDataset(shared / "data", "validation", config, tmp_path)
+    index = int(np.argmin(np.where(dataset.store.has_msa, dataset.store.lengths, 10**6)))
+    list(dataset.views.prepare([index]))
+    seen = set()
+    for seed in range(8):
+        batch, _ = dataset.example(index, np.random.default_rng(seed))
+        rows = batch.msa.numpy()
+        scores = coupling_scores(Msa(rows, np.zeros_like(rows), ("",) * len(rows)))
+        channels = np.zeros(batch.pair_couplings.shape) if scores is None else coupling_channels(scores)
+        # They are stored in half precision, and ranks of near equals may change places.
+        assert np.abs(batch.pair_couplings.numpy() - channels)[..., :2].max() < 0.02
+        seen.add(len(rows))
+    assert len(seen) > 1
 
 
 def test_a_crop_equals_the_general_path_cropped(dataset):

@@ -23,10 +23,10 @@ from anfinsen.models.alphafold1 import (
     separation_class,
 )
 from anfinsen.training.alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, crop_targets
-from anfinsen.training.alphafold1_evolution import EvolutionConfig, view_of
 from anfinsen.training.alphafold1_finish import map_scores, reference_counts, validation_chains
 from anfinsen.training.alphafold1_train import RECIPES, AlphaFold1Recipe, AlphaFold1Trainer
 from anfinsen.training.chain_store import a3m_row_starts
+from anfinsen.training.evolution_cache import EvolutionConfig, view_of
 from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1, save_alphafold1
 
 TINY = AlphaFold1Config(c_single_in=92, c_pair_in=8, towers=(Tower(1, 8),), crop=24, torsions=12, dihedrals=8, angles=6)

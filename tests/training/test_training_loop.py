@@ -294,6 +294,20 @@ def test_fine_tuning_begins_from_given_weights_and_is_its_own_run(draw, tmp_path
     _assert_equal(_weights(tuned), _weights(again))
 
 
+def test_fine_tuning_can_add_couplings_to_a_network_that_read_none(draw):
+    plain = _trainer().model
+    tuned = Trainer(dataclasses.replace(TINY, pair_couplings=True), RECIPE, 0)
+    tuned.begin_from(plain, "")
+    batch, _ = draw(0)
+    n = len(batch.restype)
+    coupled = dataclasses.replace(batch, pair_couplings=torch.ones(n, n, 5))
+    with torch.no_grad():
+        before, after = (m.eval().trunk(coupled, recycles=0).pair for m in (plain, tuned.model))
+    assert torch.equal(before, after)
+    tuned.step(lambda index: (coupled, draw(0)[1]))
+    assert tuned.model.trunk_module.couplings.weight.any()
+
+
 def test_broken_checkpoints_are_refused_in_one_sentence(draw, tmp_path):
     trainer = _trainer()
     trainer.step(draw)

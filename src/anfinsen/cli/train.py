@@ -42,6 +42,9 @@ def train_alphafold3(
     start: Annotated[
         str, typer.Option(metavar="WEIGHTS", help="Fine-tune this bundled model or weights file, not random weights.")
     ] = "",
+    couplings: Annotated[
+        bool, typer.Option("--couplings", help="The network reads the couplings of each alignment, too.")
+    ] = False,
     save_every: _SaveEvery = 100,
     validate_every: _ValidateEvery = 500,
 ) -> int:
@@ -61,6 +64,7 @@ def train_alphafold3(
         steps=steps,
         minutes=minutes,
         start=start,
+        couplings=couplings,
         save_every=save_every,
         validate_every=validate_every,
     )

@@ -10,12 +10,14 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from anfinsen.alignments import Msa, sequence_weights
-from anfinsen.alignments.couplings import z_scores
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP
+
+from .couplings import COUPLING_CHANNELS, coupling_channels
 
 _STATES = len(AMINO_ACIDS)  # 20; one-hot sequences have one more for unknown residues, profiles one more for gaps
 SINGLE_CHANNELS = 2 * (_STATES + 1) + 2 * _STATES + 10
-PAIR_CHANNELS = 8
+_OWN_PAIR_CHANNELS = 3
+PAIR_CHANNELS = _OWN_PAIR_CHANNELS + COUPLING_CHANNELS
 COUPLING_BLOCK = _STATES * _STATES
 """Channels that the couplings themselves add to `PAIR_CHANNELS` where the network reads them (preset `full`)."""
 
@@ -34,9 +36,6 @@ _CHARGES = np.array([_CHARGE.get(name, 0.0) for name in AMINO_ACIDS])
 _PSEUDOCOUNT = 2.0  # effective rows of background mixed into the profile
 _IDENTITY = 0.8
 _MOST_WEIGHED = 2048  # rows compared with one another; taking time with the square of it
-_Z_RANGE = (-3.0, 20.0)
-_Z_UNIT = 4.0
-_RANK_UNIT = 4.0
 
 
 @dataclass(frozen=True)
@@ -170,26 +169,5 @@ def _pair_features(
     result[..., 1] = np.outer(hydropathy, hydropathy)
     result[..., 2] = np.outer(charge, charge)
     if scores is not None:
-        result[..., 3] = 1.0
-        result[..., 4] = np.clip(z_scores(scores), *_Z_RANGE) / _Z_UNIT
-        result[..., 5] = _global_rank(scores)
-        in_row = _row_rank(scores)
-        result[..., 6], result[..., 7] = 1 / (1 + in_row), 1 / (1 + in_row.T)
+        result[..., _OWN_PAIR_CHANNELS:] = coupling_channels(scores)
     return result
-
-
-def _global_rank(scores: Float32[np.ndarray, "L L"]) -> Float[np.ndarray, "L L"]:
-    """log(L / rank) among all pairs, so that the L strongest are positive; the same for both orders of a pair."""
-    length = len(scores)
-    upper = np.triu_indices(length, 1)
-    rank = np.empty(len(upper[0]))
-    rank[np.argsort(-scores[upper], kind="stable")] = np.arange(1, len(rank) + 1)
-    result = np.zeros((length, length))
-    result[upper] = np.clip(np.log(length / rank), -_RANK_UNIT, None) / _RANK_UNIT
-    return result + result.T
-
-
-def _row_rank(scores: Float32[np.ndarray, "L L"]) -> Float[np.ndarray, "L L"]:
-    """How many pairs of the same row are stronger."""
-    order = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    return order.astype(np.float64)

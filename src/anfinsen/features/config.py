@@ -21,6 +21,7 @@ class FeatureConfig:
             translation per residue anew, "given" keeps what `tokenise` drew. "canonical" puts every conformer into a
             frame that follows from the molecule alone, so that results depend neither on the frame a component came
             in nor on the order of atoms and chains.
+        couplings: whether the couplings of each chain's alignment are computed, for networks that read them.
     """
 
     max_msa_rows: int = 16_384
@@ -28,6 +29,7 @@ class FeatureConfig:
     max_paired_per_species: int = 600
     max_templates: int = 4
     reference_frame: ReferenceFrame = "canonical"
+    couplings: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_paired_rows <= self.max_msa_rows:

@@ -9,6 +9,7 @@ from anfinsen.nn.batch import Batch
 from .bonds import token_bond_features, token_bond_pairs
 from .complexes import Complex
 from .config import FeatureConfig
+from .couplings import no_couplings, pair_couplings
 from .msa import msa_features
 from .reference import reference_features
 from .templates import template_features
@@ -30,6 +31,7 @@ def featurise(complex_: Complex, config: FeatureConfig | None = None, seed: int 
         **msa_features(complex_, config),
         **template_features(complex_, config.max_templates),
         "token_bonds": token_bond_features(pairs, len(tokens)),
+        "pair_couplings": pair_couplings(complex_) if config.couplings else no_couplings(len(tokens)),
     }
     return Batch(**fields)
 
@@ -43,7 +45,7 @@ BATCH_AXES: dict[str, str] = {
         "N",
     ),
     **dict.fromkeys(("msa", "has_deletion", "deletion_value", "msa_mask"), "S N"),
-    "token_bonds": "N N",
+    **dict.fromkeys(("token_bonds", "pair_couplings"), "N N"),
     **dict.fromkeys(
         ("atom_to_token", "atom_mask", "ref_pos", "ref_mask", "ref_element", "ref_charge", "ref_atom_name_chars",
          "ref_space_uid"),

@@ -22,7 +22,7 @@ from anfinsen.features.alphafold1 import (
     alphafold1_features,
     evolution_of_msa,
 )
-from anfinsen.features.alphafold1_couplings import coupling_blocks, coupling_scores
+from anfinsen.features.coupling_scores import coupling_blocks, coupling_scores
 from anfinsen.geometry import pairwise_distances
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1 import (

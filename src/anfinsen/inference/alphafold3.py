@@ -39,7 +39,7 @@ class AlphaFold3Predictor(Predictor):
             label = f" (seed {seed}, {position} of {len(job.seeds)})" if len(job.seeds) > 1 else ""
             self.progress.stage(f"Features{label}", 1)
             prepared = prepare_job(job, seed)
-            batch = featurise(prepared, FeatureConfig(), seed)
+            batch = featurise(prepared, FeatureConfig(couplings=self.model.config.pair_couplings), seed)
             self.progress.advance()
             size = Size.of(batch, self.model.config)
             at_once = self.options.samples_at_once or samples_at_once(size, self.model.config)

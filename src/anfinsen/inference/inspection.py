@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from anfinsen.alignments import effective_depth, take_rows
+from anfinsen.alignments.depth import DEPTH_ROWS
 from anfinsen.common.device import choose_device
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
 from anfinsen.jobs import Job
@@ -18,8 +19,6 @@ from anfinsen.weights import load_model, random_preset
 from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
 from .options import PredictOptions
 from .predictor import complex_notes
-
-DEPTH_ROWS = 4096  # time grows with the square of their number, and a deeper alignment is deep enough
 
 
 @dataclass(frozen=True)

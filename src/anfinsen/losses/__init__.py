@@ -20,7 +20,7 @@ from .permutations import (
 )
 from .smooth_lddt import smooth_lddt_loss
 from .symmetry import automorphisms, restrict_permutations, stereo_automorphisms, symmetric_atom_permutations
-from .total import TrainingLoss, training_loss
+from .total import TrainingLoss, shared_single, training_loss
 
 __all__ = [
     "ChainCopies",
@@ -45,6 +45,7 @@ __all__ = [
     "permute_labels",
     "plddt_target",
     "restrict_permutations",
+    "shared_single",
     "smooth_lddt_loss",
     "stereo_automorphisms",
     "symmetric_atom_permutations",

@@ -18,6 +18,7 @@ class LossConfig:
         bond: weight of the bond term within the diffusion part (0 in the first stage, then 1).
         smooth_lddt: weight of the smooth lDDT term within the diffusion part.
         dna, rna, ligand: what is added to the weight 1 of an atom of that kind in alignment and mean square error.
+        shared_single: weight of `shared_single` (not in the paper: 0).
         weighting: factor of mean square error and bond terms at noise level s: "edm" is (s² + d²) / (s d)²,
             "supplement" is (s² + d²) / (s + d)² as equation 6 prints it.
         sigma_data: d, Å.
@@ -32,5 +33,6 @@ class LossConfig:
     dna: float = 5.0
     rna: float = 5.0
     ligand: float = 10.0
+    shared_single: float = 0.0
     weighting: Literal["edm", "supplement"] = "edm"
     sigma_data: float = SIGMA_DATA

@@ -41,6 +41,8 @@ class Batch(_OnDevice):
         msa, has_deletion, deletion_value, msa_mask: MSA rows, first row the query; deletion_value = (2/pi) arctan(d/3).
         token_bonds: bonds between tokens where at least one is not a whole standard residue, symmetric, and bonds
             between polymer residues other than successive ones.
+        pair_couplings: how columns of a chain's alignment are coupled (`features.couplings`); no channels (K = 0) where
+            couplings were not asked for, and zeros where a pair has none.
         atom_to_token, atom_mask, ref_*: see `chemistry.tokens.Atoms`; ref_element up to 127.
         center_atom, distogram_atom, frame_atoms, frame_mask: see `chemistry.tokens.Tokens`.
         template_restype: 0..31, gap where not aligned. template_pseudo_beta: CB (CA of glycine);
@@ -64,6 +66,7 @@ class Batch(_OnDevice):
     deletion_value: Float[Tensor, "S N"]
     msa_mask: Bool[Tensor, "S N"]
     token_bonds: Bool[Tensor, "N N"]
+    pair_couplings: Float[Tensor, "N N K"]
     atom_to_token: Int[Tensor, "A"]
     atom_mask: Bool[Tensor, "A"]
     ref_pos: Float[Tensor, "A 3"]

@@ -20,7 +20,7 @@ from anfinsen.features.alphafold1 import (
     alphafold1_features,
     evolution_of_profile,
 )
-from anfinsen.features.alphafold1_couplings import coupling_blocks
+from anfinsen.features.coupling_scores import coupling_blocks
 from anfinsen.geometry import pairwise_distances
 from anfinsen.losses.alphafold1 import IGNORED, CropTargets, ResidueTargets
 from anfinsen.models.alphafold1 import (
@@ -35,8 +35,8 @@ from anfinsen.models.alphafold1 import (
     torsions,
 )
 
-from .alphafold1_evolution import EvolutionCache, EvolutionConfig
 from .chain_store import ChainRecord, ChainStore
+from .evolution_cache import EvolutionCache, EvolutionConfig
 from .sampling import ClusterSampler
 
 # Largest accessible surface of each amino acid in the order of `AMINO_ACIDS`, Å² (Tien et al. 2013, theoretical).

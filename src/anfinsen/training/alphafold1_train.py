@@ -21,6 +21,7 @@ from anfinsen.weights.alphafold1 import save_alphafold1
 from .alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, targets_to
 from .alphafold1_finish import calibrate, evaluate_maps, reference_counts, validation_chains
 from .ema import ExponentialMovingAverage
+from .evolution_cache import prepare_together
 from .options import TrainOptions
 from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
 from .workers import Workers, joined_workers, worker_device
@@ -170,7 +171,7 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
         AlphaFold1Dataset(options.data, split, cache, network, recipe.data) for split in ("train", "validation")
     )
     for part in (data, validation):
-        _prepare(part, workers, progress)
+        prepare_together(part.cache, workers, progress)
     scored = validation_chains(validation, recipe.validation, recipe.longest, options.seed)
     if trainer.steps_done == 0:
         trainer.model.reference.fit(reference_counts(data.store, network.distances, seed=options.seed))
@@ -198,18 +199,6 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
         progress.note(f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on.")
     elif workers.leads and recipe.calibration:
         _calibrate(trainer, options, validation, metadata, progress)
-
-
-def _prepare(data: AlphaFold1Dataset, workers: Workers, progress: Progress) -> None:
-    """Fill the cache, every worker its share; then wait for each other."""
-    missing = data.cache.missing()
-    # Workers see files appear while they look: shares go by the chain's number, not by its place among the missing.
-    mine = [index for index in missing if index % workers.count == workers.rank]
-    if mine:
-        progress.stage("profiles and couplings", len(mine))
-    for _ in data.cache.prepare(mine):
-        progress.advance()
-    workers.add({"prepared": 1.0})
 
 
 def _calibrate(

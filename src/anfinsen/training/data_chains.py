@@ -12,18 +12,27 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
 from anfinsen.alignments import Msa
 from anfinsen.chemistry import ComponentLibrary
 from anfinsen.chemistry.tokens import AMINO_ACIDS, RESTYPES
 from anfinsen.common.errors import ConfigError
-from anfinsen.features import FeatureConfig, frame_rotations, msa_profile, row_features
+from anfinsen.features import (
+    COUPLING_CHANNELS,
+    FeatureConfig,
+    coupling_channels,
+    frame_rotations,
+    msa_profile,
+    row_features,
+)
+from anfinsen.features.coupling_scores import coupling_scores
 from anfinsen.nn.batch import Batch, Labels
 
 from .chain_store import ChainRecord, ChainStore, a3m_row_starts, a3m_rows
 from .crops import CropConfig, choose_crop
+from .evolution_cache import EvolutionCache
 from .residue_templates import ResidueTemplates, residue_templates
 from .sampling import ClusterSampler
 
@@ -48,6 +57,7 @@ class ChainDataConfig:
         full_depth: probability that the profile comes from all rows; otherwise from a log-uniform number of them.
         aligned: probability that a chain with an alignment is drawn (a quarter of the chains have one, but most users
             bring one); None draws from all chains alike.
+        couplings: whether examples show the couplings of their alignment's columns.
         conformers: how many different sets of reference conformers are used.
         features: settings shared with inference.
     """
@@ -61,6 +71,7 @@ class ChainDataConfig:
     stored_profile: float = 0.15
     full_depth: float = 0.5
     aligned: float | None = 0.6
+    couplings: bool = False
     conformers: int = 4
     features: FeatureConfig = field(default_factory=FeatureConfig)
 
@@ -77,21 +88,30 @@ class ChainDataConfig:
 
 @dataclass(frozen=True)
 class _MsaPart:
-    """Profile and rows over the residues of a crop."""
+    """Profile, rows and couplings over the residues of a crop."""
 
     profile: Float[np.ndarray, "n 32"]
     deletion_mean: Float[np.ndarray, "n"]
     restypes: Int[np.ndarray, "S n"]
     deletions: Float[np.ndarray, "S n"]
+    couplings: Float32[np.ndarray, "n n K"]
 
 
 class ChainDataset:
     """Chains of one split of a folder of Parquet files, with their alignments."""
 
-    def __init__(self, data_dir: Path, split: str, config: ChainDataConfig | None = None) -> None:
-        """Raises InputError: files are missing or broken. MissingExtraError: pyarrow is not installed."""
+    def __init__(
+        self, data_dir: Path, split: str, config: ChainDataConfig | None = None, cache: Path | None = None
+    ) -> None:
+        """Open the files; ``cache`` holds prepared couplings, without which they are computed for every example.
+
+        Raises:
+            InputError: files are missing or broken.
+            MissingExtraError: pyarrow is not installed.
+        """
         self.config = config or ChainDataConfig()
         self.store = ChainStore(Path(data_dir), split)
+        self.views = None if cache is None else EvolutionCache(self.store, cache / split)
         self._samplers = self._make_samplers()
         self._library = ComponentLibrary()
         self._templates: dict[int, ResidueTemplates] = {}
@@ -127,7 +147,7 @@ class ChainDataset:
         part = (
             self._alignment(index, record, everything, None, max_msa_rows or self.config.features.max_msa_rows)
             if chosen == "msa"
-            else _without_rows(record, everything, chosen)
+            else self._without_rows(record, everything, chosen)
         )
         return self._build(record, everything, part, 0)
 
@@ -146,9 +166,9 @@ class ChainDataset:
         config = self.config
         chance = float(rng.random())
         if chance < config.single_sequence:
-            return _without_rows(record, crop, "single")
+            return self._without_rows(record, crop, "single")
         if not record.has_msa or chance < config.single_sequence + config.stored_profile:
-            return _without_rows(record, crop, "profile")
+            return self._without_rows(record, crop, "profile")
         return self._alignment(index, record, crop, rng, config.max_msa_rows)
 
     def _alignment(
@@ -160,18 +180,57 @@ class ChainDataset:
         max_rows: int,
     ) -> _MsaPart:
         """Rows of the alignment: all in order without ``rng``, else a random number of them in random order."""
+        restypes, deletions, couplings = self._rows(index, record, rng)
+        restypes, deletions = restypes[:, crop].astype(np.int64), deletions[:, crop].astype(np.int64)
+        profile, deletion_mean = msa_profile(Msa(restypes, deletions, ("",) * len(restypes)))
+        return _MsaPart(
+            profile,
+            deletion_mean,
+            restypes[:max_rows],
+            deletions[:max_rows].astype(np.float32),
+            couplings[np.ix_(crop, crop)],
+        )
+
+    def _rows(
+        self, index: int, record: ChainRecord, rng: np.random.Generator | None
+    ) -> tuple[Int[np.ndarray, "S L"], Int[np.ndarray, "S L"], Float32[np.ndarray, "L L K"]]:
+        """Rows, deletions and couplings of the whole chain; see `_alignment`."""
+        length = len(record.restype)
+        whole = rng is None or rng.random() < self.config.full_depth
+        if rng is not None and self.config.couplings and self.views is not None:
+            # Couplings are too slow to compute for every example: one of the views that were prepared is shown.
+            number = 0 if whole else 1 + int(rng.integers(self.views.config.thinned))
+            msa = self.views.rows(index, number)
+            order = np.concatenate([[0], 1 + rng.permutation(msa.depth - 1)])
+            scores = self.views.view(index, number).scores
+            return msa.restypes[order], msa.deletions[order], self._channels(scores, length)
         text = self.store.a3m(index)
         spans = a3m_row_starts(text)
         if rng is not None:
-            depth = len(spans)
-            if rng.random() >= self.config.full_depth:
-                depth = int(np.exp(rng.uniform(0.0, np.log(depth + 1))))
+            depth = len(spans) if whole else int(np.exp(rng.uniform(0.0, np.log(len(spans) + 1))))
             others = 1 + rng.permutation(len(spans) - 1)[: max(depth - 1, 0)]
             spans = spans[np.concatenate([[0], others])]
-        restypes, deletions = a3m_rows(text, spans, len(record.restype))
-        restypes, deletions = restypes[:, crop].astype(np.int64), deletions[:, crop].astype(np.int64)
-        profile, deletion_mean = msa_profile(Msa(restypes, deletions, ("",) * len(restypes)))
-        return _MsaPart(profile, deletion_mean, restypes[:max_rows], deletions[:max_rows].astype(np.float32))
+        restypes, deletions = a3m_rows(text, spans, length)
+        scores = coupling_scores(Msa(restypes, deletions, ("",) * len(restypes))) if self.config.couplings else None
+        return restypes, deletions, self._channels(scores, length)
+
+    def _channels(self, scores: Float32[np.ndarray, "L L"] | None, length: int) -> Float32[np.ndarray, "L L K"]:
+        """Coupling channels of a chain: none where they are not asked for, zeros where there are no couplings."""
+        if scores is not None:
+            return coupling_channels(scores)
+        channels = COUPLING_CHANNELS if self.config.couplings else 0
+        return np.zeros((length, length, channels), dtype=np.float32)
+
+    def _without_rows(self, record: ChainRecord, crop: Int[np.ndarray, "n"], source: MsaSource) -> _MsaPart:
+        """The query as the only row; the profile is the stored one, or the query itself."""
+        query = record.restype[crop][None]
+        profile = np.zeros((len(crop), len(RESTYPES)), dtype=np.float32)
+        if source == "profile":
+            profile[:, : len(AMINO_ACIDS)] = record.profile[crop]
+        else:
+            profile[np.arange(len(crop)), query[0]] = 1.0
+        nothing = np.zeros(len(crop), np.float32)
+        return _MsaPart(profile, nothing, query, np.zeros(query.shape, np.float32), self._channels(None, len(crop)))
 
     def _build(
         self, record: ChainRecord, crop: Int[np.ndarray, "n"], part: _MsaPart, conformers: int
@@ -201,6 +260,7 @@ class ChainDataset:
             "profile": torch.from_numpy(part.profile),
             "deletion_mean": torch.from_numpy(part.deletion_mean),
             "token_bonds": torch.zeros(n, n, dtype=torch.bool),
+            "pair_couplings": torch.from_numpy(part.couplings),
             "atom_to_token": torch.from_numpy(token),
             "atom_mask": torch.ones(len(token), dtype=torch.bool),
             "ref_space_uid": torch.from_numpy(crop[token]),
@@ -248,17 +308,6 @@ def ideal_cbeta(
     forward, onward = ca - n, c - ca
     beta = _IDEAL_CB[0] * np.cross(forward, onward) + _IDEAL_CB[1] * forward + _IDEAL_CB[2] * onward + ca
     return np.asarray(beta)
-
-
-def _without_rows(record: ChainRecord, crop: Int[np.ndarray, "n"], source: MsaSource) -> _MsaPart:
-    """The query as the only row; the profile is the stored one, or the query itself."""
-    query = record.restype[crop][None]
-    profile = np.zeros((len(crop), len(RESTYPES)), dtype=np.float32)
-    if source == "profile":
-        profile[:, : len(AMINO_ACIDS)] = record.profile[crop]
-    else:
-        profile[np.arange(len(crop)), query[0]] = 1.0
-    return _MsaPart(profile, np.zeros(len(crop), np.float32), query, np.zeros(query.shape, np.float32))
 
 
 def _no_templates(n: int) -> dict[str, Tensor]:

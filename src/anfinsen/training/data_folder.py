@@ -15,8 +15,10 @@ from anfinsen.nn.batch import Batch, Labels
 from .crops import CropConfig
 from .data_chains import ChainDataConfig, ChainDataset
 from .data_structures import StructureDataset
+from .evolution_cache import prepare_together
 from .recipe import Stage
 from .sampling import Mixture
+from .workers import Workers
 
 VALIDATION_CHAINS, VALIDATION_CROP = 12, 128
 
@@ -28,8 +30,19 @@ class TrainingData:
     Files are read once; :meth:`show` decides the size of the examples.
     """
 
-    def __init__(self, folder: Path, cache: Path, structure_weight: float, progress: Progress) -> None:
-        """Raises InputError: the folder holds neither chains nor structures, or a file cannot be used."""
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        structure_weight: float,
+        progress: Progress,
+        couplings_for: Workers | None = None,
+    ) -> None:
+        """Open the sets; for ``couplings_for`` workers of one run, who share the work, couplings are prepared first.
+
+        Raises:
+            InputError: the folder holds neither chains nor structures, or a file cannot be used.
+        """
         if not folder.is_dir():
             raise InputError(
                 f"The data folder {folder} does not exist: give a folder with chains/*.parquet or structure files."
@@ -38,7 +51,10 @@ class TrainingData:
         self._structures: StructureDataset | None = None
         structures = folder / "structures" if (folder / "structures").is_dir() else folder
         if (folder / "chains" / "train.parquet").is_file():
-            self._chains = ChainDataset(folder, "train")
+            config = ChainDataConfig(couplings=couplings_for is not None)
+            self._chains = ChainDataset(folder, "train", config, cache / "couplings" if config.couplings else None)
+            if self._chains.views is not None and couplings_for is not None:
+                prepare_together(self._chains.views, couplings_for, progress)
         if structures != folder or self._chains is None:
             self._structures = StructureDataset(structures, cache, progress=progress)
         found = [(self._chains, 1.0 - structure_weight), (self._structures, structure_weight)]
@@ -60,11 +76,11 @@ class TrainingData:
         return self._mixture.example(rng)
 
 
-def validation_examples(folder: Path, seed: int) -> list[tuple[Batch, Labels]]:
+def validation_examples(folder: Path, seed: int, *, couplings: bool = False) -> list[tuple[Batch, Labels]]:
     """Return fixed crops of validation chains, the same for every run with this seed; none without such chains."""
     if not (folder / "chains" / "validation.parquet").is_file():
         return []
     crop = CropConfig(VALIDATION_CROP, contiguous=0.5, spatial=0.5, spatial_interface=0.0)
-    data = ChainDataset(folder, "validation", ChainDataConfig(crop=crop, single_sequence=0.0))
+    data = ChainDataset(folder, "validation", ChainDataConfig(crop=crop, single_sequence=0.0, couplings=couplings))
     chosen = numpy_generator(seed, "validation").permutation(len(data))[:VALIDATION_CHAINS]
     return [data.example(int(index), np.random.default_rng(int(index))) for index in chosen]

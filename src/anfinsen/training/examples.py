@@ -15,11 +15,12 @@ from torch import Tensor
 from anfinsen.chemistry import BondOrder, Bonds
 from anfinsen.common.errors import InputError
 from anfinsen.common.files import atomic_path
-from anfinsen.features import Complex, FeatureConfig, featurise, loss_bonds
+from anfinsen.features import Complex, FeatureConfig, featurise, loss_bonds, no_couplings
 from anfinsen.nn.batch import Batch, Labels
 
 _LABEL = "label."
 _BOND_PAIRS = "token_bond_pairs"
+_DERIVED = ("token_bonds", "pair_couplings")
 
 
 def structure_example(complex_: Complex, config: FeatureConfig, seed: int) -> tuple[Batch, Labels]:
@@ -97,8 +98,9 @@ def save_example(path: Path, batch: Batch, labels: Labels, metadata: dict[str, s
     Raises:
         OutputError: the file cannot be written.
     """
-    tensors = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.name != "token_bonds"}
-    # N x N flags of a large complex are nearly all false: their places are stored instead.
+    tensors = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.name not in _DERIVED}
+    # N x N flags of a large complex are nearly all false: their places are stored instead. Couplings need alignments,
+    # which structure files do not bring.
     tensors[_BOND_PAIRS] = torch.nonzero(batch.token_bonds)
     for field in dataclasses.fields(labels):
         value = getattr(labels, field.name)
@@ -138,6 +140,7 @@ def load_example(path: Path) -> tuple[Batch, Labels]:
     n = len(tensors["restype"])
     tensors["token_bonds"] = torch.zeros(n, n, dtype=torch.bool)
     tensors["token_bonds"][pairs[:, 0], pairs[:, 1]] = True
+    tensors["pair_couplings"] = no_couplings(n)
     return Batch(**tensors), labels
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from .step import StepSettings, example_loss, rollout
 from .workers import Workers, joined_workers, worker_device
 
 # Prefixes of the weights that a stage trains alone.
+_COUPLINGS = "trunk_module.couplings."
 _PARTS = {"trunk": ("trunk_module.", "distogram."), "confidence": ("confidence_head.",)}
 
 
@@ -73,8 +74,15 @@ class Trainer(TrainingRun):
         return super().settings | ({"start": self.start} if self.start else {})
 
     def begin_from(self, model: AlphaFold3, sha256: str) -> None:
-        """Begin from the weights of ``model``, a network of the same sizes, and not from random ones."""
-        self.model.load_state_dict(model.state_dict())
+        """Begin from the weights of ``model``, a network of the same sizes, and not from random ones.
+
+        Where only this network reads couplings, it begins by making nothing of them.
+        """
+        weights = model.state_dict()
+        for name, value in self.model.state_dict().items():
+            if name.startswith(_COUPLINGS) and name not in weights:
+                weights[name] = torch.zeros_like(value)
+        self.model.load_state_dict(weights)
         self.ema = ExponentialMovingAverage(self.model, self.recipe.ema)
         self.start = sha256
 
@@ -157,12 +165,15 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
     device = worker_device(choose_device(options.device))
     if options.threads:
         torch.set_num_threads(options.threads)
-    config, recipe = alphafold3_config(options.preset), RECIPES[options.preset]
+    config, recipe = (
+        replace(alphafold3_config(options.preset), pair_couplings=options.couplings),
+        RECIPES[options.preset],
+    )
     if options.steps:
         recipe = _scaled(recipe, options.steps)
     begin = load_model(options.start, device) if options.start else None
     if begin is not None:
-        config = begin[0].config
+        config = replace(begin[0].config, pair_couplings=begin[0].config.pair_couplings or options.couplings)
     with joined_workers(device) as workers:
         trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
@@ -177,8 +188,15 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
     metadata |= {"start": trainer.start} if trainer.start else {}
-    validation = validation_examples(options.data, options.seed)
-    data = TrainingData(options.data, options.out / "cache", recipe.structure_weight, progress)
+    couplings = trainer.model.config.pair_couplings
+    validation = validation_examples(options.data, options.seed, couplings=couplings)
+    data = TrainingData(
+        options.data,
+        options.out / "cache",
+        recipe.structure_weight,
+        progress,
+        couplings_for=trainer.workers if couplings else None,
+    )
     started = time.monotonic()
     progress.stage("training", recipe.steps)
     progress.advance(trainer.steps_done)
@@ -233,5 +251,5 @@ def _scaled(recipe: Recipe, steps: int) -> Recipe:
         last = index == len(recipe.stages) - 1
         share = left if last else min(left, round(steps * stage.steps / total))
         left -= share
-        stages.append(dataclasses.replace(stage, steps=share))
-    return dataclasses.replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))
+        stages.append(replace(stage, steps=share))
+    return replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))

@@ -122,27 +122,28 @@ SMALL = Recipe(
 # the chain limits everything after it. Equation 6 as printed then weighs all noise levels alike, and so the high ones,
 # where a structure is decided, far more than the default does; confidence comes last, alone, because roll-outs would
 # double the cost of every step.
-_MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0, distogram=4.0)
+_MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0, distogram=4.0, shared_single=0.1)
 MINI = Recipe(
     stages=(
-        Stage(steps=1200, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
+        Stage(steps=1400, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
         Stage(steps=600, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
-        Stage(steps=50, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
+        Stage(steps=60, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
         Stage(
-            steps=200,
+            steps=120,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
             train="confidence",
             msa_rows=128,
-            learning_rate=1.0e-3,
+            learning_rate=3.0e-3,
         ),
     ),
     examples_per_step=4,
-    learning_rate=2.5e-3,
-    beta2=0.99,
-    warmup=100,
-    final_fraction=0.05,
+    learning_rate=1.2e-2,
+    matrix_rate=1.0,
+    beta2=0.98,
+    warmup=50,
+    final_fraction=0.03,
     clip=1.0,
     ema=0.998,
     recycles=1,

@@ -19,6 +19,7 @@ from anfinsen.losses import (
     diffusion_loss,
     distogram_loss,
     permute_labels,
+    shared_single,
     training_loss,
 )
 from anfinsen.models.alphafold3 import AlphaFold3, TrunkOutput
@@ -61,15 +62,17 @@ def example_loss(
         if stage.train == "all":
             denoised_and_levels = _denoise(model, batch, labels, trunk, stage, generator)
         logits = model.distogram_logits(trunk) if train_trunk else None
-    diffusion = distogram = None
+    diffusion = distogram = shared = None
     if denoised_and_levels is not None:
         denoised, sigma = denoised_and_levels
         _check_finite(denoised)  # the alignment within the loss cannot cope with NaN
         diffusion = diffusion_loss(denoised.float(), sigma, batch, labels, stage.losses)
     if logits is not None:
         distogram = distogram_loss(logits.float(), batch, labels)
+    if stage.train == "all" and stage.losses.shared_single:
+        shared = shared_single(trunk.single)
     confidence = _confidence(model, batch, labels, trunk, settings, generator) if settings.rollout else None
-    loss = training_loss(stage.losses, diffusion, distogram, confidence, labels.weight)
+    loss = training_loss(stage.losses, diffusion, distogram, confidence, shared, labels.weight)
     _check_finite(loss.total)
     return loss
 

@@ -21,6 +21,7 @@ from .relative_position import RelativePositionEncoding
 from .template_embedder import TemplateEmbedder
 
 N_RESTYPES = 32
+COUPLING_CHANNELS = 5  # of `Batch.pair_couplings`
 
 
 class Trunk(nn.Module):
@@ -37,6 +38,7 @@ class Trunk(nn.Module):
         self.right_init = nn.Linear(c_s_inputs, c_z, bias=False)
         self.relative_position = RelativePositionEncoding(config.relative_position)
         self.bonds = nn.Linear(1, c_z, bias=False)
+        self.couplings = nn.Linear(COUPLING_CHANNELS, c_z, bias=False) if config.pair_couplings else None
         self.pair_recycle_norm = nn.LayerNorm(c_z)
         self.pair_recycle = nn.Linear(c_z, c_z, bias=False)
         self.single_recycle_norm = nn.LayerNorm(c_s)
@@ -63,6 +65,8 @@ class Trunk(nn.Module):
             + self.relative_position(batch)
             + self.bonds(batch.token_bonds[..., None].to(s_inputs.dtype))
         )
+        if self.couplings is not None and batch.pair_couplings.shape[-1]:
+            pair_init = pair_init + self.couplings(batch.pair_couplings.to(s_inputs.dtype))
         # Under autocast the embeddings are bfloat16; passes that keep no gradient run at full precision.
         dtype, device = self.single_init.weight.dtype, s_inputs.device.type
         s_inputs, single_init, pair_init = s_inputs.to(dtype), single_init.to(dtype), pair_init.to(dtype)

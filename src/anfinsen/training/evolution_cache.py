@@ -14,11 +14,13 @@ from safetensors.numpy import load_file, save_file
 from anfinsen.alignments import Msa
 from anfinsen.common.errors import InputError
 from anfinsen.common.files import atomic_path
+from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.features.alphafold1 import Evolution, evolution_of_msa
-from anfinsen.features.alphafold1_couplings import coupling_scores
+from anfinsen.features.coupling_scores import coupling_scores
 
 from .chain_store import ChainStore, a3m_row_starts, a3m_rows
+from .workers import Workers
 
 _SHALLOWEST = 2
 
@@ -112,6 +114,17 @@ class EvolutionCache:
             spans = spans[np.concatenate([[0], np.sort(others)]).astype(np.int64)]
         restypes, deletions = a3m_rows(text, spans, int(self.store.lengths[index]))
         return Msa(restypes, deletions, ("",) * len(spans))
+
+
+def prepare_together(cache: EvolutionCache, workers: Workers, progress: Progress) -> None:
+    """Fill the cache, every worker its share; then wait for each other."""
+    # Workers see files appear while they look: shares go by the chain's number, not by its place among the missing.
+    mine = [index for index in cache.missing() if index % workers.count == workers.rank]
+    if mine:
+        progress.stage("profiles and couplings", len(mine))
+    for _ in cache.prepare(mine):
+        progress.advance()
+    workers.add({"prepared": 1.0})
 
 
 def _symmetric(upper: Int[np.ndarray, "pairs"] | np.ndarray, length: int) -> Float32[np.ndarray, "L L"]:

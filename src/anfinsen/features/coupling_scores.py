@@ -1,4 +1,4 @@
-"""The coupling scores that AlphaFold 1 mini reads: mean-field DCA, by the shorter way where an alignment is shallow."""
+"""The coupling scores that networks read: mean-field DCA, by the shorter way where an alignment is shallow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anfinsen.chemistry import ChainKind
 from anfinsen.common.errors import AlignmentError
 
 COUPLINGS = CouplingConfig(method="mean-field")
-"""What the mini network was trained with, and must be given."""
+"""What the bundled networks were trained with, and must be given."""
 
 _COLUMNS_AT_ONCE = 16
 _LOW_RANK_BELOW = 0.5  # rows per state; with more, inverting the covariance itself is as quick
