@@ -11,6 +11,7 @@ import pytest
 from made_prediction import made_prediction, small_job
 
 from anfinsen.common.errors import MissingExtraError
+from anfinsen.jobs import Job, Polymer
 from anfinsen.reports import model_cif, report_html
 from anfinsen.reports.report_data import sample_label
 
@@ -140,3 +141,37 @@ def test_a_missing_library_is_named(monkeypatch):
 
     with pytest.raises(MissingExtraError, match=r"anfinsen\[report\]"):
         _packed_library.__wrapped__("molstar_cli", "static/molstar/molstar.js")
+
+
+def test_alignment_depths():
+    """Rows that cover each position, counted by hand; copies share a plot, and a lone sequence has none."""
+    first, second = "GSWKYEAFLR", "ACDEFGHIKL"
+    msa = (
+        f">q\n{first}\n"
+        ">same but gaps\n--WKYEAF--\n"  # 6 of 6 residues
+        ">half\nGSWKYdddCCCCC\n"  # 5 of 10; insertions are no positions
+        ">less than half\nGSWKDDDDD-\n"  # 4 of 9
+    )
+    entities = (
+        Polymer(kind="protein", ids=("A", "B"), sequence=first, unpaired_msa=msa),
+        Polymer(kind="protein", ids=("C",), sequence=second, unpaired_msa=f">q\n{second}\n"),
+        Polymer(kind="dna", ids=("D",), sequence="ACGT"),
+    )
+    _, parsed = _page(made_prediction(Job(name="deep", seeds=(1,), entities=entities)))
+    data = json.loads(_unpacked(parsed, "data-report"))
+    assert data["depths"] == [
+        {"chain": "A", "covering": [3, 3, 4, 4, 4, 4, 4, 4, 3, 2], "similar": [2, 2, 3, 3, 3, 3, 3, 3, 2, 2]}
+    ]
+    assert {"depth-plot-0"} <= parsed.ids
+    assert "depth-plot-1" not in parsed.ids
+    # Of the four rows none is 80 % like another but the first two.
+    assert "Chains A, B: 4 sequences, N_eff 3.0" in "".join(parsed.text)
+
+
+def test_only_some_depths_are_shown(monkeypatch):
+    monkeypatch.setattr("anfinsen.reports.depth.MAX_PLOTS", 1)
+    text = ">q\nGSW\n>h\nGSW\n"
+    entities = tuple(Polymer(kind="protein", ids=(name,), sequence="GSW", unpaired_msa=text) for name in "AB")
+    _, parsed = _page(made_prediction(Job(name="two", seeds=(1,), entities=entities)))
+    assert len(json.loads(_unpacked(parsed, "data-report"))["depths"]) == 1
+    assert "The first 1 of 2 alignments" in "".join(parsed.text)

@@ -2,6 +2,7 @@
 
 from .cache import SearchCache, default_cache_folder
 from .database import Database, database_version, open_database
+from .depth import AlignmentDepth, alignment_depth
 from .engine import Engine, Query, SearchConfig
 from .filters import FilterConfig, filter_rows
 from .msa import Msa
@@ -11,16 +12,22 @@ from .rows import take_rows
 from .search import SearchResult, SourceRows, search_alignments
 from .search_hmmer import HmmerEngine
 from .search_mmseqs import MmseqsConfig, MmseqsEngine
-from .search_options import SearchOptions
+from .search_options import SearchOptions, TemplateOptions
 from .search_server import ServerEngine
 from .server_client import ServerClient, ServerConfig
+from .template_index import IndexedChain, IndexState, TemplateIndex
+from .template_search import FoundTemplate, TemplateConfig, TemplateResult, TemplateSearch
 from .weights import effective_depth, sequence_weights
 
 __all__ = [
+    "AlignmentDepth",
     "Database",
     "Engine",
     "FilterConfig",
+    "FoundTemplate",
     "HmmerEngine",
+    "IndexState",
+    "IndexedChain",
     "MmseqsConfig",
     "MmseqsEngine",
     "Msa",
@@ -33,6 +40,12 @@ __all__ = [
     "ServerConfig",
     "ServerEngine",
     "SourceRows",
+    "TemplateConfig",
+    "TemplateIndex",
+    "TemplateOptions",
+    "TemplateResult",
+    "TemplateSearch",
+    "alignment_depth",
     "database_version",
     "default_cache_folder",
     "effective_depth",

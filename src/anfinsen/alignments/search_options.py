@@ -1,4 +1,4 @@
-"""`SearchOptions`: what the user chooses about a search, and the engines that follow from it."""
+"""`SearchOptions` and `TemplateOptions`: what the user chooses about a search, and what follows from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .search_hmmer import HmmerEngine
 from .search_mmseqs import MmseqsConfig, MmseqsEngine
 from .search_server import ServerEngine
 from .server_client import ServerClient, ServerConfig
+from .template_search import TemplateConfig, TemplateSearch
 
 ENGINES = ("pyhmmer", "mmseqs", "server")
 
@@ -80,3 +81,25 @@ class SearchOptions:
             return tuple(HmmerEngine(database, self.search) for database in databases)
         program, folder = MmseqsConfig(gpu=self.gpu), cache.folder / "mmseqs"
         return tuple(MmseqsEngine(database, self.search, program, folder) for database in databases)
+
+
+@dataclass(frozen=True)
+class TemplateOptions:
+    """Where to look for templates; without a folder, none are looked for.
+
+    Attributes:
+        folder: with mmCIF files. config: which are used. search: only its threads matter.
+    """
+
+    folder: Path | None = None
+    config: TemplateConfig = field(default_factory=TemplateConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+    def open(self, cache: SearchCache) -> TemplateSearch | None:
+        """Return the search; its index of the folder goes below the cache's folder.
+
+        Raises:
+            AlignmentError: there is no such folder.
+            MissingExtraError: pyhmmer is not installed.
+        """
+        return None if self.folder is None else TemplateSearch(self.folder, cache, self.config, self.search)

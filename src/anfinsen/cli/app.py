@@ -16,6 +16,7 @@ from anfinsen import __version__
 from anfinsen.common.errors import AnfinsenError
 
 from .couplings import couplings
+from .evaluate import evaluate
 from .failures import tracebacks_wanted
 from .inspect import inspect
 from .predict import predict
@@ -34,6 +35,7 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(search)
 app.command()(couplings)
+app.command()(evaluate)
 app.add_typer(train_app, name="train")
 
 DEBUG = "--debug"

@@ -17,14 +17,18 @@ from .search_arguments import (
     Gpu,
     Iterations,
     MaxIdentity,
+    MaxTemplates,
     MinCoverage,
     MinIdentity,
+    TemplateDate,
+    Templates,
     Url,
     search_options,
+    template_options,
 )
 
 if TYPE_CHECKING:
-    from anfinsen.inference.search import CompletedJob
+    from anfinsen.inference.search import CompletedJob, EntitySearch
 
 
 def search(
@@ -40,12 +44,15 @@ def search(
     min_coverage: MinCoverage = 0.0,
     min_identity: MinIdentity = 0.0,
     max_identity: MaxIdentity = 1.0,
+    templates: Templates = None,
+    template_date: TemplateDate = None,
+    max_templates: MaxTemplates = None,
     msa_only: Annotated[bool, typer.Option("--msa-only", help="Write the alignments, not the completed job.")] = False,
 ) -> int:
-    """Search sequence databases for the relatives of the chains of jobs.
+    """Search sequence databases for the relatives of the chains of jobs, and structures for templates.
 
-    Writes each job completed with its alignments, to be predicted as it is. What was searched before comes from the
-    cache.
+    Writes each job completed with its alignments and templates, to be predicted as it is. What was searched before
+    comes from the cache.
     """
     from anfinsen.alignments import SearchCache
     from anfinsen.common.errors import ConfigError
@@ -56,21 +63,23 @@ def search(
     from .terminal import Terminal
 
     options = search_options((db, engine, url, gpu), (iterations, cpus), (min_coverage, min_identity, max_identity))
-    if not options.searches:
+    known = template_options(templates, template_date, max_templates, (iterations, cpus))
+    if not options.searches and known.folder is None:
         raise ConfigError(
-            "There is nothing to search: give a sequence database with --db, or an MSA server with --url."
+            "There is nothing to search: give a sequence database with --db, an MSA server with --url, or a folder of "
+            "structures with --templates."
         )
     requests, unreadable = read_requests(job_files(jobs))
     outcomes = list(unreadable)
     memory = SearchCache(cache)
-    engines = options.open(memory)
+    engines, structures = options.open(memory), known.open(memory)
     prepare_output(out)
     with Terminal() as terminal:
         for request in requests:
             for note in request.notes:
                 terminal.note(f"note: {note}")
             try:
-                completed = complete_job(request.job, engines, memory, options.filters, terminal)
+                completed = complete_job(request.job, engines, memory, options.filters, terminal, structures)
                 folder = write_search(completed, out / request.folder, with_job=not msa_only)
             except Exception as error:
                 outcomes.append(failure(request.job.name, error))
@@ -100,6 +109,8 @@ def _show(completed: CompletedJob, folder: Path) -> None:
     for name in ("rows", "N_eff", "species"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("from", overflow="fold")
+    if completed.template_folder:
+        table.add_column("templates", overflow="fold")
     for entity in completed.entities:
         numbers, source = ("", "", ""), entity.reason
         if entity.result is not None:
@@ -110,6 +121,16 @@ def _show(completed: CompletedJob, folder: Path) -> None:
             )
         elif entity.source == "job":
             source = "the job"
-        table.add_row(escape(", ".join(entity.chains)), entity.kind, *numbers, escape(source))
+        templates = [escape(_templates(entity))] if completed.template_folder else []
+        table.add_row(escape(", ".join(entity.chains)), entity.kind, *numbers, escape(source), *templates)
     console.print(table)
     console.print(f"Results: {folder}", markup=False)
+
+
+def _templates(entity: EntitySearch) -> str:
+    if entity.kind != "protein":
+        return ""
+    if entity.templates is None:
+        return "the job" if entity.own_templates else "as the job says"
+    named = [f"{each.chain.entry} {each.chain.author_id} ({each.e_value:.1g})" for each in entity.templates.templates]
+    return ", ".join(named) or "none"

@@ -1,20 +1,42 @@
-"""Scores of predicted structures against true ones, on numpy arrays in Å."""
+"""Scores of predicted structures against true ones, on numpy arrays in Å, and on structures."""
 
+from .calibration import ReliabilityBin, calibration_error, reliability
+from .correspondence import Correspondence, correspond
 from .interfaces import DockQ, dockq, has_clash
 from .lddt import Lddt, lddt
+from .ligands import LigandScore, ligand_scores
+from .pose_checks import pose_checks, require_posebusters
+from .ramachandran import Ramachandran, ramachandran
 from .ranking import contact_precision, spearman
+from .stereochemistry import Stereochemistry, stereochemistry
+from .structural_alignment import StructuralAlignment, structural_alignment
 from .superposed import SuperposedScores, rmsd, superposed_scores, tm_distance, tm_score
 
 __all__ = [
+    "Correspondence",
     "DockQ",
     "Lddt",
+    "LigandScore",
+    "Ramachandran",
+    "ReliabilityBin",
+    "Stereochemistry",
+    "StructuralAlignment",
     "SuperposedScores",
+    "calibration_error",
     "contact_precision",
+    "correspond",
     "dockq",
     "has_clash",
     "lddt",
+    "ligand_scores",
+    "pose_checks",
+    "ramachandran",
+    "reliability",
+    "require_posebusters",
     "rmsd",
     "spearman",
+    "stereochemistry",
+    "structural_alignment",
     "superposed_scores",
     "tm_distance",
     "tm_score",

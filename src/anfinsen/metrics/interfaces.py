@@ -43,6 +43,7 @@ def dockq(
     second_chain: Bool[np.ndarray, "n"],
     residue: Int[np.ndarray, "n"],
     backbone: Bool[np.ndarray, "n"],
+    present: Bool[np.ndarray, "n"] | None = None,
 ) -> DockQ | None:
     """Return DockQ of two chains, or None if they do not touch in the true structure.
 
@@ -51,7 +52,11 @@ def dockq(
         second_chain: whether an atom belongs to the second chain.
         residue: residue number of each atom, distinct between the chains.
         backbone: N, CA, C and O (or the atoms that stand for them).
+        present: atoms that the prediction has (at least one of each backbone); all if not given. The others must stand
+            far from everything in ``predicted``: their contacts are lost, and no RMSD counts them.
     """
+    if present is not None:
+        backbone = backbone & present
     native = _residue_contacts(true, second_chain, residue, CONTACT)
     if not native:
         return None

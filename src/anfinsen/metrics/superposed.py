@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ def superposed_scores(
     true: Float[np.ndarray, "n 3"],
     resolved: Bool[np.ndarray, "n"] | None = None,
     length: int | None = None,
+    *,
+    thorough: bool = False,
 ) -> SuperposedScores:
     """Return TM-score and GDT of CA (or C1') atoms in known correspondence.
 
@@ -81,6 +84,7 @@ def superposed_scores(
         predicted, true: Å, one atom per residue.
         resolved: residues with a known true position; all if not given.
         length: number of residues that the scores are divided by; the resolved ones if not given.
+        thorough: search for each distance of GDT too, as LGA does, which takes several times as long.
 
     Raises:
         ValueError: no residue is resolved.
@@ -89,13 +93,17 @@ def superposed_scores(
     count = len(x)
     length = count if length is None else length
     d0 = tm_distance(length)
-    # Residues that take part in the next superposition: TM-score's d0_search, 4.5 to 8 Å.
+    # How near residues come that take part in the next superpositions, first and later: TM-score's d0_search, 4.5 to
+    # 8 Å, less and plus 1 Å.
     reach = min(max(d0, 4.5), 8.0)
+    reaches = [(reach - 1, reach + 1)]
+    if thorough:
+        reaches += [(threshold, threshold) for threshold in sorted({*GDT_TS, *GDT_HA})]
     best = (-1.0, torch.eye(3, dtype=x.dtype), x.new_zeros(3))
     within = dict.fromkeys((*GDT_TS, *GDT_HA), 0)
     fragments = _fragments(count)
     at_once = max(1, NUMBERS_AT_ONCE // (3 * count))
-    for start in range(0, len(fragments), at_once):
+    for (first, later), start in product(reaches, range(0, len(fragments), at_once)):
         chosen = fragments[start : start + at_once]
         for iteration in range(MAX_ITERATIONS + 1):
             rotation, shift, distance = _superpose_on(x, y, chosen)
@@ -105,7 +113,7 @@ def superposed_scores(
                 best = (float(scores[top]), rotation[top], shift[top])
             for threshold, most in within.items():
                 within[threshold] = max(most, int((distance < threshold).sum(-1).max()))
-            close = _closest(distance, reach - 1 if iteration == 0 else reach + 1)
+            close = _closest(distance, first if iteration == 0 else later)
             moving = (close != chosen).any(-1)
             if not moving.any():
                 break

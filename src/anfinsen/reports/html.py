@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..common.errors import MissingExtraError
 from ..inference import Confidence, Prediction, RankedSample
+from .depth import depth_data, depth_figures, entity_depths
 from .report_data import report_data
 
 MAX_STRUCTURES = 25  # in one page; all of them are in the results folder
@@ -31,6 +32,8 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
     """
     ranking = prediction.ranking[:MAX_STRUCTURES]
     name = prediction.job.name
+    depths = entity_depths(prediction.job)
+    data = {**report_data(prediction, ranking, models), "depths": depth_data(depths)}
     parts = {
         "TITLE": html.escape(f"{name} · Anfinsen"),
         "NAME": html.escape(name),
@@ -39,10 +42,11 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "RANKING": _ranking(prediction, ranking),
         "CHAINS": _chains(prediction, ranking),
         "INTERFACES": _interfaces(prediction, ranking),
+        "DEPTHS": depth_figures(depths),
         "SETTINGS": _definitions(_settings(prediction)),
         "NOTES": _notes(prediction, len(ranking)),
         "VERSION": html.escape(prediction.versions["anfinsen"]),
-        "DATA": _packed(json.dumps(report_data(prediction, ranking, models), allow_nan=False)),
+        "DATA": _packed(json.dumps(data, allow_nan=False)),
         "PLOTLY": _packed_library("plotly", "package_data/plotly.min.js"),
         "VIEWER": _packed_library("molstar_cli", "static/molstar/molstar.js"),
         "VIEWER_STYLE": _packed_library("molstar_cli", "static/molstar/molstar.css"),

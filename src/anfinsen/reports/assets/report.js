@@ -111,6 +111,25 @@
     }), config);
   }
 
+  function drawDepths() {
+    report.depths.forEach((depth, index) => {
+      const x = depth.covering.map((_, position) => position + 1);
+      const line = (y, name, colour, extra) => ({
+        x, y, name, mode: "lines", line: { color: variable(colour), width: 1.6, shape: "hvh" },
+        hovertemplate: `${depth.chain} %{x}: %{y:,d}<extra>${name}</extra>`, ...extra,
+      });
+      const traces = [
+        line(depth.covering, "all", "--accent", { fill: "tozeroy", fillcolor: variable("--accent") + "22" }),
+        line(depth.similar, "50 % identical or more", "--very-low"),
+      ];
+      Plotly.react(`depth-plot-${index}`, traces, layout({
+        showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+        xaxis: axis("residue", { showgrid: false, range: [0.5, x.length + 0.5] }),
+        yaxis: axis("sequences", { rangemode: "tozero" }),
+      }), config);
+    });
+  }
+
   // ---- structure ----
 
   const LADDER = () => {
@@ -199,7 +218,8 @@
       const animate = on ? { name: "spin", params: { speed: 0.5, axis: [0, 1, 0] } } : { name: "off", params: {} };
       if (viewer) viewer.plugin.canvas3d.setProps({ trackball: { ...viewer.plugin.canvas3d.props.trackball, animate } });
     });
-    dark.addEventListener("change", () => { drawPlddt(); drawPae(); setBackground(); });
+    dark.addEventListener("change", () => { drawPlddt(); drawPae(); drawDepths(); setBackground(); });
+    drawDepths();
     const chosen = document.querySelector("input[name=sample]:checked");
     choose(chosen ? Number(chosen.value) : 0);
     try {
