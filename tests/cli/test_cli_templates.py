@@ -104,6 +104,13 @@ def listening(monkeypatch):
     monkeypatch.setattr(alphafold3, "load_model", changed)
 
 
+def test_a_network_that_learnt_nothing_of_templates_says_so(here, capsys):
+    assert run(["predict", "job.yaml", "--templates", "pdb", "--cpus", "1", *QUICK]) == 0
+    assert "was trained without templates" in capsys.readouterr().err
+    assert run(["predict", "job.yaml", "--out", "without", *QUICK]) == 0
+    assert "templates" not in capsys.readouterr().err
+
+
 def test_a_found_template_runs_as_one_given_by_hand(here, capsys, listening):
     assert run(["predict", "job.yaml", "--templates", "pdb", "--max-templates", "1", "--cpus", "1", *QUICK]) == 0
     said = capsys.readouterr().err

@@ -20,6 +20,7 @@ class FakeModel:
     poison: str = ""  # "coordinates", "pae" or "plddt" become NaN
     error: Exception | None = None
     calls: list[str] = field(default_factory=list)
+    reads_templates: bool = True
 
     def trunk(self, batch, *, recycles, generator, on_recycle=None):
         if self.error is not None:

@@ -40,7 +40,10 @@ def train_alphafold3(
     steps: _Steps = 0,
     minutes: _Minutes = 0.0,
     start: Annotated[
-        str, typer.Option(metavar="WEIGHTS", help="Fine-tune this bundled model or weights file, not random weights.")
+        str,
+        typer.Option(
+            "--from", metavar="WEIGHTS", help="Fine-tune this bundled model or weights file, not random weights."
+        ),
     ] = "",
     couplings: Annotated[
         bool, typer.Option("--couplings", help="The network reads the couplings of each alignment, too.")

@@ -230,10 +230,13 @@ def _expected_error(maps: PairMaps, cb: Float[Tensor, "L 3"]) -> Float[np.ndarra
 
 
 def _alphafold1_notes(prepared: Complex) -> tuple[str, ...]:
+    notes = []
+    if prepared.alignments[0].templates:
+        notes.append("AlphaFold 1 reads no templates: those that the job gives are not used.")
     msa = prepared.alignments[0].unpaired
     if msa is None or msa.depth < 2:
-        return (
+        notes.append(
             "AlphaFold 1 lives on co-evolution: without an alignment its fold is little better than chance; search a "
-            "sequence database first.",
+            "sequence database first."
         )
-    return ()
+    return tuple(notes)

@@ -58,8 +58,14 @@ class AlphaFold3Predictor(Predictor):
             weights=self.weights,
             settings=self.settings(at_once),
             versions=versions(),
-            notes=(*notes, *complex_notes(first)),
+            notes=(*notes, *complex_notes(first), *self._template_notes(first)),
         )
+
+    def _template_notes(self, prepared: Complex) -> tuple[str, ...]:
+        given = any(chain.templates for chain in prepared.alignments)
+        if not given or self.model.reads_templates:
+            return ()
+        return (f"{self.weights.name} was trained without templates and makes nothing of those that the job gives.",)
 
     @torch.no_grad()
     def _seed(self, prepared: Complex, batch: Batch, seed: int, at_once: int, label: str) -> SeedPrediction:

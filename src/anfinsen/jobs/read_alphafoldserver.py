@@ -107,5 +107,6 @@ def _check_date(fields: Fields, reading: Reading) -> None:
     except ValueError as error:
         raise fields.wrong("maxTemplateDate", "a date, such as 2018-01-20") from error
     reading.note(
-        f"{fields.where}: no templates are searched for, so every one used is older than maxTemplateDate {date}."
+        f"{fields.where}: maxTemplateDate {date} is not kept with the job; give it as --template-date where templates "
+        "are searched for (--templates)."
     )

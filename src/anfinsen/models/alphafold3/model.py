@@ -34,6 +34,11 @@ class AlphaFold3(nn.Module):
         self.distogram = DistogramHead(config.c_z)
         self.confidence_head = ConfidenceHead(config.confidence_blocks, config.c_s_inputs, config.pairformer)
 
+    @property
+    def reads_templates(self) -> bool:
+        """Whether templates change anything; training without them leaves the embedder's last layer at zero."""
+        return bool(self.trunk_module.templates.output.weight.any())
+
     def trunk(
         self,
         batch: Batch,
