@@ -42,7 +42,7 @@ COMPLEXES = {
     "modified/1B7V.cif.gz": "protein with a ligand (haem C)",
 }
 LARGEST = 128  # tokens; no complex is cropped
-STEPS = 3000
+STEPS = 2000
 
 NETWORK = AlphaFold3Config(
     c_s=96,
@@ -75,15 +75,15 @@ NETWORK = AlphaFold3Config(
 
 
 def recipe(steps: int, examples_per_step: int = 2, learning_rate: float = 1e-2, copies: int = 16) -> Recipe:
-    """Return ``steps`` steps, the first fifth of the trunk alone, then few of the confidence head alone."""
+    """Return ``steps`` steps, the first three tenths of the trunk alone, then few of the confidence head alone."""
     # Equation 6 as the supplement prints it weighs all noise levels alike, and so the high ones, where a structure is
     # remembered, far more than the form that is the default (there, what counts is to remove a little noise).
     losses = LossConfig(weighting="supplement", smooth_lddt=4.0, bond=1.0, distogram=4.0)
     trunk = Stage(
-        steps=round(0.2 * steps), crop=LARGEST, diffusion_batch=1, losses=losses, train="trunk", rollout=0, msa_rows=1
+        steps=round(0.3 * steps), crop=LARGEST, diffusion_batch=1, losses=losses, train="trunk", rollout=0, msa_rows=1
     )
     everything = Stage(
-        steps=steps - round(0.2 * steps), crop=LARGEST, diffusion_batch=copies, losses=losses, rollout=0, msa_rows=1
+        steps=steps - round(0.3 * steps), crop=LARGEST, diffusion_batch=copies, losses=losses, rollout=0, msa_rows=1
     )
     confidence = Stage(
         steps=max(1, steps // 100),

@@ -126,10 +126,10 @@ _MINI_LOSSES = LossConfig(diffusion=1.0, weighting="supplement", smooth_lddt=4.0
 MINI = Recipe(
     stages=(
         Stage(steps=1400, crop=80, diffusion_batch=1, losses=_MINI_LOSSES, train="trunk", rollout=0, msa_rows=128),
-        Stage(steps=600, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
+        Stage(steps=1100, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
         Stage(steps=60, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
         Stage(
-            steps=120,
+            steps=150,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
