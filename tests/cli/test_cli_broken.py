@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from anfinsen.cli.app import run
-from anfinsen.inference import Predictor
+from anfinsen.inference.alphafold3 import AlphaFold3Predictor
 from anfinsen.models.alphafold3 import AlphaFold3
 from anfinsen.weights import load_model, save_model
 
@@ -281,8 +281,8 @@ def test_a_bug_in_one_job_among_others(here, capsys, monkeypatch):
             raise ZeroDivisionError("by zero")
         return predict(self, job, notes)
 
-    predict = Predictor.predict
-    monkeypatch.setattr(Predictor, "predict", broken)
+    predict = AlphaFold3Predictor.predict
+    monkeypatch.setattr(AlphaFold3Predictor, "predict", broken)
     (here / "bad.yaml").write_text("name: bad\nchains: []\n")
     (here / "second.yaml").write_text(JOB.replace("tiny", "second"))
     # A bug weighs more than what the user can mend.
