@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/anfinsen predict examples/demo.yaml --out demo-output --samples 2 --seeds 1
+	$(BIN)/anfinsen predict examples/demo.yaml --out demo-output --samples 2 --seeds 1 --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
