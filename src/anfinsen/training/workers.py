@@ -76,5 +76,6 @@ def joined_workers(device: torch.device) -> Iterator[Workers]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # a worker that leaves while another still talks to it may be aborted
     finally:
         dist.destroy_process_group()
