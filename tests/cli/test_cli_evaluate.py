@@ -209,7 +209,7 @@ def test_without_plotly_the_other_files_are_there(here, capsys, monkeypatch):
 
         raise MissingExtraError("The report needs plotly: pip install 'anfinsen[report]'.")
 
-    monkeypatch.setattr("anfinsen.reports.evaluation_html._packed_library", missing)
+    monkeypatch.setattr("anfinsen.reports.page.packed_library", missing)
     assert run(["evaluate", "good", "references", "--out", "out"]) == 0
     assert "evaluation.html was not written. The report needs plotly" in capsys.readouterr().err
     assert {path.name for path in (here / "out").iterdir()} == {

@@ -8,8 +8,9 @@ import torch
 
 from anfinsen.alignments import parse_msa
 from anfinsen.chemistry import ChainKind
-from anfinsen.features import COUPLING_CHANNELS, FeatureConfig, complex_from_structure, coupling_channels, featurise
+from anfinsen.features import FeatureConfig, complex_from_structure, coupling_channels, featurise
 from anfinsen.jobs import Job, job_structure
+from anfinsen.nn.batch import COUPLING_CHANNELS
 
 SEQUENCE = "MKVLAWERTYHGFDSPLKND"
 

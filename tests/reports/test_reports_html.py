@@ -136,11 +136,11 @@ def test_a_missing_library_is_named(monkeypatch):
     def missing(package: str):
         raise ModuleNotFoundError(package)
 
-    monkeypatch.setattr("anfinsen.reports.html.resources.files", missing)
-    from anfinsen.reports.html import _packed_library
+    monkeypatch.setattr("anfinsen.reports.page.resources.files", missing)
+    from anfinsen.reports.page import packed_library
 
     with pytest.raises(MissingExtraError, match=r"anfinsen\[report\]"):
-        _packed_library.__wrapped__("molstar_cli", "static/molstar/molstar.js")
+        packed_library.__wrapped__("molstar_cli", "static/molstar/molstar.js")
 
 
 def test_alignment_depths():

@@ -14,14 +14,13 @@ from anfinsen.chemistry import ChainKind, ChainSpec, ComponentLibrary, assemble
 from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.common.errors import ConfigError, InputError, MissingExtraError
 from anfinsen.features import (
-    COUPLING_CHANNELS,
     complex_from_structure,
     coupling_channels,
     featurise,
     frame_rotations,
 )
 from anfinsen.features.coupling_scores import coupling_scores
-from anfinsen.nn.batch import Labels
+from anfinsen.nn.batch import COUPLING_CHANNELS, Labels
 from anfinsen.training.chain_store import a3m_row_starts, a3m_rows
 from anfinsen.training.crops import CropConfig, crop_batch
 from anfinsen.training.data_chains import ChainDataConfig, ChainDataset, ideal_cbeta

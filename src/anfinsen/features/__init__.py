@@ -3,14 +3,13 @@
 from .bonds import loss_bonds
 from .complexes import ChainAlignments, Complex, complex_from_structure, prepare_job
 from .config import FeatureConfig
-from .couplings import COUPLING_CHANNELS, coupling_channels, no_couplings
+from .couplings import coupling_channels, no_couplings
 from .featurise import BATCH_AXES, featurise
 from .msa import msa_profile, pairing_notes, row_features
 from .reference import frame_rotations
 
 __all__ = [
     "BATCH_AXES",
-    "COUPLING_CHANNELS",
     "ChainAlignments",
     "Complex",
     "FeatureConfig",

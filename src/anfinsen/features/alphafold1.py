@@ -11,8 +11,9 @@ from torch import Tensor
 
 from anfinsen.alignments import Msa, sequence_weights
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP
+from anfinsen.nn.batch import COUPLING_CHANNELS
 
-from .couplings import COUPLING_CHANNELS, coupling_channels
+from .couplings import coupling_channels
 
 _STATES = len(AMINO_ACIDS)  # 20; one-hot sequences have one more for unknown residues, profiles one more for gaps
 SINGLE_CHANNELS = 2 * (_STATES + 1) + 2 * _STATES + 10

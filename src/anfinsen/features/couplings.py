@@ -9,11 +9,11 @@ from torch import Tensor
 
 from anfinsen.alignments.couplings import z_scores
 from anfinsen.chemistry import ChainKind
+from anfinsen.nn.batch import COUPLING_CHANNELS
 
 from .complexes import Complex
 from .coupling_scores import coupling_scores
 
-COUPLING_CHANNELS = 5
 _Z_RANGE = (-3.0, 20.0)
 _Z_UNIT = 4.0
 _RANK_UNIT = 4.0

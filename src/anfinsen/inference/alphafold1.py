@@ -42,7 +42,7 @@ from .confidence import CONTACT_DISTANCE, Confidence
 from .disorder import fraction_disordered
 from .options import PredictOptions
 from .prediction import Prediction, SeedPrediction
-from .predictor import Predictor, complex_notes, versions
+from .predictor import Predictor, complex_notes
 
 _LETTERS = "ARNDCQEGHILKMFPSTWYV"  # in the order of `AMINO_ACIDS`
 _GLYCINE = AMINO_ACIDS.index("GLY")
@@ -87,17 +87,8 @@ class AlphaFold1Predictor(Predictor):
                 prepared, self.network, seed, self.options.samples, self.config, self.progress
             )
         assert first is not None  # a job has at least one seed
-        return Prediction(
-            job=job,
-            structure=first.structure,
-            library=first.library,
-            tokens=first.tokens,
-            seeds=tuple(result.prediction for result in self.seeds.values()),
-            weights=self.weights,
-            settings=self.settings(1),
-            versions=versions(),
-            notes=(*notes, *complex_notes(first), *_alphafold1_notes(first)),
-        )
+        notes = (*notes, *complex_notes(first), *_alphafold1_notes(first))
+        return self.prediction(job, first, (result.prediction for result in self.seeds.values()), 1, notes)
 
 
 def predict_seed(

@@ -18,7 +18,7 @@ from .confidence import Confidence, confidence, contact_probabilities
 from .memory import Size, answer_out_of_memory, check_memory, samples_at_once
 from .options import PredictOptions
 from .prediction import Prediction, SeedPrediction
-from .predictor import Predictor, complex_notes, versions
+from .predictor import Predictor, complex_notes
 
 
 class AlphaFold3Predictor(Predictor):
@@ -49,17 +49,8 @@ class AlphaFold3Predictor(Predictor):
                 results.append(self._seed(prepared, batch.to(self.device), seed, at_once, label))
             first = first or prepared
         assert first is not None  # a job has at least one seed
-        return Prediction(
-            job=job,
-            structure=first.structure,
-            library=first.library,
-            tokens=first.tokens,
-            seeds=tuple(results),
-            weights=self.weights,
-            settings=self.settings(at_once),
-            versions=versions(),
-            notes=(*notes, *complex_notes(first), *self._template_notes(first)),
-        )
+        notes = (*notes, *complex_notes(first), *self._template_notes(first))
+        return self.prediction(job, first, results, at_once, notes)
 
     def _template_notes(self, prepared: Complex) -> tuple[str, ...]:
         given = any(chain.templates for chain in prepared.alignments)

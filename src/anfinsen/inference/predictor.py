@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from anfinsen.alignments import Msa
 from anfinsen.common.device import choose_device
@@ -13,7 +14,7 @@ from anfinsen.jobs import Job
 from anfinsen.weights import WeightsInfo
 
 from .options import PredictOptions
-from .prediction import Prediction, RunSettings
+from .prediction import Prediction, RunSettings, SeedPrediction
 
 
 class Predictor(ABC):
@@ -43,6 +44,22 @@ class Predictor(ABC):
     def with_seeds(self, job: Job) -> Job:
         """Return ``job`` with the seeds that will be run."""
         return job if self.options.seeds is None else Job(**(dict(job) | {"seeds": self.options.seeds}))
+
+    def prediction(
+        self, job: Job, prepared: Complex, seeds: Iterable[SeedPrediction], at_once: int, notes: tuple[str, ...]
+    ) -> Prediction:
+        """Return what the ``seeds`` of ``job`` gave, with what is to be known about this model and how it was run."""
+        return Prediction(
+            job=job,
+            structure=prepared.structure,
+            library=prepared.library,
+            tokens=prepared.tokens,
+            seeds=tuple(seeds),
+            weights=self.weights,
+            settings=self.settings(at_once),
+            versions=versions(),
+            notes=notes,
+        )
 
     @abstractmethod
     def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:

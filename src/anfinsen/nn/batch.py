@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+COUPLING_CHANNELS = 5  # of `Batch.pair_couplings` where couplings were asked for
+
 # Not typing.Self: beartype's import hook decorates methods one by one and refuses it.
 _Moved = TypeVar("_Moved", bound="_OnDevice")
 

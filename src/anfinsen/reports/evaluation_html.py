@@ -12,7 +12,7 @@ import numpy as np
 from .. import __version__
 from ..inference.evaluation_scores import SCORES
 from .evaluation_summary import EVERY, Summary, rounded
-from .html import _asset, _packed, _packed_library, _table
+from .page import filled, packed, table
 
 MAX_ROWS = 2000  # of the table of entries; all are in the CSV
 # What stands in the tables of means; the plots can show every score.
@@ -30,7 +30,6 @@ def evaluation_html(summary: Summary) -> str:
     models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
     parts = {
         "LEAD": html.escape(f"{models} · {done} of {len(summary.judged)} comparisons scored"),
-        "STYLE": _asset("report.css"),
         "MEANS": _means(summary, EVERY),
         "CLASSES": _classes(summary),
         "OPTIONS": _options(summary),
@@ -39,13 +38,9 @@ def evaluation_html(summary: Summary) -> str:
         "FAILED": _failed(summary),
         "MEANINGS": _meanings(summary),
         "VERSION": html.escape(__version__),
-        "DATA": _packed(json.dumps(_data(summary), allow_nan=False)),
-        "PLOTLY": _packed_library("plotly", "package_data/plotly.min.js"),
-        "SCRIPT": _asset("evaluation.js"),
+        "DATA": packed(json.dumps(_data(summary), allow_nan=False)),
     }
-    pieces = _asset("evaluation.html").split("@@")
-    # Every second piece is a name; splitting (not replacing) keeps names in the user's texts from being filled in.
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
+    return filled("evaluation", parts)
 
 
 def _data(summary: Summary) -> dict[str, Any]:
@@ -79,7 +74,7 @@ def _block(summary: Summary, kind: str, names: Sequence[str]) -> str:
     for model in summary.models:
         rows.append([html.escape(model), *(_mean(name, values, model) for name, values in columns)])
     head = ("mean", *(html.escape(SCORES[name].label) for name, _ in columns))
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: means">{_table(head, [rows])}</div>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: means">{table(head, [rows])}</div>'
 
 
 def _mean(name: str, values: dict[str, list[float]], model: str) -> str:
@@ -114,7 +109,7 @@ def _calibration(summary: Summary) -> str:
         ]
         for model, each in known.items()
     ]
-    tables = _table(("model", "residues", "Spearman", "calibration error"), [rows])
+    tables = table(("model", "residues", "Spearman", "calibration error"), [rows])
     for model, each in known.items():
         bins = [
             [
@@ -127,7 +122,7 @@ def _calibration(summary: Summary) -> str:
             if row["residues"]
         ]
         head = ("pLDDT", "residues", "mean pLDDT", "mean lDDT × 100")
-        tables += f"<details><summary>{html.escape(model)}, bin by bin</summary>{_table(head, [bins])}</details>"
+        tables += f"<details><summary>{html.escape(model)}, bin by bin</summary>{table(head, [bins])}</details>"
     return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: calibration">{tables}</div>'
 
 
@@ -142,9 +137,9 @@ def _entries(summary: Summary) -> str:
         task = each.comparison
         rows.append([html.escape(text) for text in (task.name, task.model, task.kind or "–")] + cells)
     head = ("entry", "model", "class", *(html.escape(SCORES[name].label) for name in names))
-    table = _table(head, [rows], text_columns=3)
+    entries = table(head, [rows], text_columns=3)
     more = "" if len(done) <= MAX_ROWS else f'<p class="hint">The first {MAX_ROWS} of {len(done)}; the CSV has all.</p>'
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: entries">{table}</div>{more}'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: entries">{entries}</div>{more}'
 
 
 def _failed(summary: Summary) -> str:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import html
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
-from pathlib import Path
 
-from ..common.errors import MissingExtraError
 from ..inference import Confidence, Prediction, RankedSample
 from .depth import depth_data, depth_figures, entity_depths
+from .page import filled, packed, packed_library, table
 from .report_data import report_data
 
 MAX_STRUCTURES = 25  # in one page; all of them are in the results folder
@@ -38,7 +33,6 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "TITLE": html.escape(f"{name} · Anfinsen"),
         "NAME": html.escape(name),
         "LEAD": html.escape(_lead(prediction)),
-        "STYLE": _asset("report.css"),
         "RANKING": _ranking(prediction, ranking),
         "CHAINS": _chains(prediction, ranking),
         "INTERFACES": _interfaces(prediction, ranking),
@@ -46,34 +40,11 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "SETTINGS": _definitions(_settings(prediction)),
         "NOTES": _notes(prediction, len(ranking)),
         "VERSION": html.escape(prediction.versions["anfinsen"]),
-        "DATA": _packed(json.dumps(data, allow_nan=False)),
-        "PLOTLY": _packed_library("plotly", "package_data/plotly.min.js"),
-        "VIEWER": _packed_library("molstar_cli", "static/molstar/molstar.js"),
-        "VIEWER_STYLE": _packed_library("molstar_cli", "static/molstar/molstar.css"),
-        "SCRIPT": _asset("report.js"),
+        "DATA": packed(json.dumps(data, allow_nan=False)),
+        "VIEWER": packed_library("molstar_cli", "static/molstar/molstar.js"),
+        "VIEWER_STYLE": packed_library("molstar_cli", "static/molstar/molstar.css"),
     }
-    pieces = _asset("report.html").split("@@")
-    # Every second piece is a name; splitting (not replacing) keeps names in the user's texts from being filled in.
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
-
-
-def _asset(name: str) -> str:
-    return resources.files("anfinsen.reports").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-@cache  # megabytes, the same in every report of a batch
-def _packed_library(package: str, path: str) -> str:
-    try:
-        return _packed(Path(str(resources.files(package) / path)).read_text(encoding="utf-8"))
-    except (ModuleNotFoundError, OSError) as error:
-        raise MissingExtraError(
-            f"The report needs {package.replace('_', '-')}: pip install 'anfinsen[report]'."
-        ) from error
-
-
-def _packed(text: str) -> str:
-    # No time stamp, so that equal predictions give equal files.
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+    return filled("report", parts)
 
 
 def _lead(prediction: Prediction) -> str:
@@ -108,7 +79,7 @@ def _ranking(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
         ]
         rows.append([choice, *cells])
     head = ("structure", "ranking score", "pTM", "ipTM", "mean pLDDT", "disordered", "clash")
-    return _table(head, [rows])
+    return table(head, [rows])
 
 
 def _chains(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
@@ -132,7 +103,7 @@ def _chains(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
             )
         bodies.append(rows)
     head = ("chain", "kind", "residues", "tokens", "mean pLDDT", "pTM", "mean ipTM")
-    return _table(head, bodies, text_columns=2)
+    return table(head, bodies, text_columns=2)
 
 
 def _interfaces(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
@@ -145,10 +116,10 @@ def _interfaces(prediction: Prediction, ranking: Sequence[RankedSample]) -> str:
         scores = prediction.confidence(ranked)
         best = sorted(pairs, key=lambda pair: -scores.chain_pair_iptm[pair])[:MAX_INTERFACES]
         bodies.append([_interface(chains[j].chain_id, chains[i].chain_id, i, j, scores) for i, j in best])
-    table = _table(("chains", "ipTM", "least PAE (Å)"), bodies)
+    shown = table(("chains", "ipTM", "least PAE (Å)"), bodies)
     if len(pairs) > MAX_INTERFACES:
-        table += f'<p class="hint">The {MAX_INTERFACES} interfaces with the highest ipTM of {len(pairs)}.</p>'
-    return table
+        shown += f'<p class="hint">The {MAX_INTERFACES} interfaces with the highest ipTM of {len(pairs)}.</p>'
+    return shown
 
 
 def _interface(first: str, second: str, i: int, j: int, scores: Confidence) -> list[str]:
@@ -187,17 +158,3 @@ def _notes(prediction: Prediction, shown: int) -> str:
 
 def _definitions(entries: Mapping[str, str]) -> str:
     return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in entries.items()) + "</dl>"
-
-
-def _table(head: Sequence[str], bodies: Sequence[Sequence[Sequence[str]]], text_columns: int = 1) -> str:
-    """Return a table of cells that are HTML already; with several bodies only the first is shown."""
-    parts = ["<table><thead>", _row("th", head, text_columns), "</thead>"]
-    for index, rows in enumerate(bodies):
-        mark = f' data-sample="{index}"{" hidden" if index else ""}' if len(bodies) > 1 else ""
-        parts += [f"<tbody{mark}>", *(_row("td", row, text_columns) for row in rows), "</tbody>"]
-    return "".join(parts) + "</table>"
-
-
-def _row(tag: str, cells: Sequence[str], text_columns: int) -> str:
-    kinds = [' class="text"'] * text_columns + [""] * (len(cells) - text_columns)
-    return "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"

@@ -20,7 +20,6 @@ from anfinsen.chemistry import ComponentLibrary
 from anfinsen.chemistry.tokens import AMINO_ACIDS, RESTYPES
 from anfinsen.common.errors import ConfigError
 from anfinsen.features import (
-    COUPLING_CHANNELS,
     FeatureConfig,
     coupling_channels,
     frame_rotations,
@@ -28,7 +27,7 @@ from anfinsen.features import (
     row_features,
 )
 from anfinsen.features.coupling_scores import coupling_scores
-from anfinsen.nn.batch import Batch, Labels
+from anfinsen.nn.batch import COUPLING_CHANNELS, Batch, Labels
 
 from .chain_store import ChainRecord, ChainStore, a3m_row_starts, a3m_rows
 from .crops import CropConfig, choose_crop

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from anfinsen.nn import PairformerBlock
-from anfinsen.nn.batch import Batch
+from anfinsen.nn.batch import COUPLING_CHANNELS, Batch
 
 from .config import AlphaFold3Config
 from .heads import TrunkOutput
@@ -21,7 +21,6 @@ from .relative_position import RelativePositionEncoding
 from .template_embedder import TemplateEmbedder
 
 N_RESTYPES = 32
-COUPLING_CHANNELS = 5  # of `Batch.pair_couplings`
 
 
 class Trunk(nn.Module):

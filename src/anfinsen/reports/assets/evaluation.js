@@ -1,26 +1,11 @@
-"use strict";
 // Runs inside evaluation.html: unpacks data and the plotting library that stand in the page, and draws the chosen score.
 (() => {
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const element = (id) => document.getElementById(id);
-  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   // Okabe and Ito's colours: told apart by colour-blind readers, on light and dark.
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-  async function unpacked(id) {
-    const holder = element(id);
-    const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
-    holder.remove();
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).text();
-  }
-
   let data;
-  const config = { responsive: true, displayModeBar: false };
+  const roomy = (title, extra) => axis(title, { automargin: true, ...extra });
   const colour = (model) => COLOURS[data.models.indexOf(model) % COLOURS.length];
-  const axis = (title, extra) => ({
-    title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), automargin: true, ...extra,
-  });
 
   function layout(extra) {
     return {
@@ -46,7 +31,7 @@
       };
     });
     Plotly.react("scores-plot", traces, layout({
-      boxmode: "group", xaxis: axis("", { type: "category" }), yaxis: axis(data.scores[score].label, { rangemode: "tozero" }),
+      boxmode: "group", xaxis: roomy("", { type: "category" }), yaxis: roomy(data.scores[score].label, { rangemode: "tozero" }),
     }), config);
   }
 
@@ -67,7 +52,7 @@
         hovertemplate: "%{text}<br>%{x} → %{y}<extra></extra>",
       },
     ], layout({
-      showlegend: false, xaxis: axis(`${first}: ${data.scores[score].label}`), yaxis: axis(`${second}: ${data.scores[score].label}`, { scaleanchor: "x" }),
+      showlegend: false, xaxis: roomy(`${first}: ${data.scores[score].label}`), yaxis: roomy(`${second}: ${data.scores[score].label}`, { scaleanchor: "x" }),
     }), config);
   }
 
@@ -88,7 +73,7 @@
       });
     });
     Plotly.react("calibration-plot", traces, layout({
-      xaxis: axis("mean pLDDT", { range: [0, 100] }), yaxis: axis("mean lDDT × 100", { range: [0, 100] }),
+      xaxis: roomy("mean pLDDT", { range: [0, 100] }), yaxis: roomy("mean lDDT × 100", { range: [0, 100] }),
     }), config);
   }
 

@@ -1,18 +1,6 @@
-"use strict";
 // Runs inside report.html: unpacks data and libraries that stand in the page, draws the chosen structure and its plots.
 (() => {
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const element = (id) => document.getElementById(id);
-  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const number = (name) => parseInt(variable(name).slice(1), 16);
-
-  async function unpacked(id) {
-    const holder = element(id);
-    const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
-    holder.remove();
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Response(stream).text();
-  }
 
   function addScript(text) {
     const script = document.createElement("script");
@@ -39,10 +27,6 @@
     return { ...base, ...extra };
   }
 
-  const axis = (title, extra) => ({
-    title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ...extra,
-  });
-  const config = { responsive: true, displayModeBar: false };
 
   function chainLabels(spans, top) {
     // Labels of very short chains would lie on each other.

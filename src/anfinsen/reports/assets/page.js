@@ -1,0 +1,18 @@
+"use strict";
+// What the scripts of all pages share.
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const element = (id) => document.getElementById(id);
+const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const config = { responsive: true, displayModeBar: false };
+const axis = (title, extra) => ({
+  title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ...extra,
+});
+
+async function unpacked(id) {
+  const holder = element(id);
+  const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
+  holder.remove();
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
