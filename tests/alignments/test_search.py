@@ -139,6 +139,21 @@ def test_threads_of_an_abandoned_search_end(tmp_path, cache, monkeypatch):
     assert sum(result.sources[0].cached for result in found.values()) == kept
 
 
+def test_a_stopped_search_looks_at_no_more_blocks(tmp_path, monkeypatch):
+    from anfinsen.alignments.search_hmmer import _CancelledError, _Targets
+
+    monkeypatch.setattr("anfinsen.alignments.search_hmmer._BLOCK_RESIDUES", 500)
+    database(tmp_path / "db.fasta", [sequence(1, 80)])
+    for kept in (64 * 2**20, 0):  # in memory, or read anew
+        monkeypatch.setattr("anfinsen.alignments.search_hmmer._KEPT_BYTES", kept)
+        stop = threading.Event()
+        blocks = _Targets(open_database(tmp_path / "db.fasta"), stop).blocks()
+        next(blocks)
+        stop.set()
+        with pytest.raises(_CancelledError):
+            next(blocks)
+
+
 def test_damaged_entries_are_searched_again(cache):
     engine = Counting()
     search_alignments(proteins("ACDEF"), [engine], cache)

@@ -179,8 +179,11 @@ def swissprot(shared, tmp_path_factory):
     return path, queries, members
 
 
-def test_same_hits_as_jackhmmer(swissprot, tmp_path):
-    needs("jackhmmer")
+@pytest.mark.parametrize(
+    ("command", "iterations"), [(["phmmer"], 1), (["jackhmmer", "-N", "2"], 2), (["jackhmmer", "-N", "3"], 3)]
+)
+def test_same_hits_as_hmmer(swissprot, tmp_path, command, iterations):
+    needs(command[0])
     path, queries, _ = swissprot
     limits = [word for name in ("-E", "--incE", "--domE", "--incdomE") for word in (name, "0.001")]
     from anfinsen.alignments.search_hmmer import _Search, _Targets
@@ -189,17 +192,19 @@ def test_same_hits_as_jackhmmer(swissprot, tmp_path):
     for name in list(queries)[:4]:
         (tmp_path / "q.fasta").write_text(f">query\n{queries[name]}\n")
         files = ["--tblout", tmp_path / "table", "-A", tmp_path / "sto", "-o", "/dev/null"]
-        command = ["jackhmmer", "-N", "3", "--cpu", "0", "--noali", *limits, *files, tmp_path / "q.fasta", path]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, "--cpu", "0", "--noali", *limits, *files, tmp_path / "q.fasta", path], check=True)
         expected, lines = table(tmp_path / "table")
-        search = _Search(Query(queries[name], PROTEIN), targets, SearchConfig(cpus=1), None)
+        assert len(expected) >= 10
+        config = SearchConfig(iterations=iterations, cpus=1)
+        search = _Search(Query(queries[name], PROTEIN), targets, config, None)
         found = [hit for hit in search.hits() if hit.included]
         assert [hit.name for hit in found] == expected
         np.testing.assert_allclose([hit.evalue for hit in found], [float(line[4]) for line in lines], rtol=0.05)
         np.testing.assert_allclose([hit.score for hit in found], [float(line[5]) for line in lines], atol=0.051)
         # The same parts of the same targets, row by row.
         theirs = {line.split()[0] for line in (tmp_path / "sto").read_text().splitlines() if "/" in line[:40]} - {"//"}
-        ours = {description.split()[0] for description, _ in find(Query(queries[name], PROTEIN), path)}
+        rows = find(Query(queries[name], PROTEIN), path, iterations=iterations)
+        ours = {description.split()[0] for description, _ in rows}
         assert ours == {row for row in theirs if not row.startswith("#")}
 
 
@@ -260,5 +265,6 @@ def test_memory_is_flat_over_10000_sequences_and_100_queries(tmp_path):
     (tmp_path / "queries").write_text("\n".join(queries))
     command = [sys.executable, "-c", FLAT, str(tmp_path / "db.fasta"), str(tmp_path / "queries")]
     rows, early, late = map(int, subprocess.run(command, check=True, capture_output=True).stdout.split())
+    print(f"{rows} rows, {early} MiB after 10 queries, {late} MiB after 100")
     assert rows >= 0.8 * 90 * 10
     assert late - early < 60  # MiB, for ninety more queries

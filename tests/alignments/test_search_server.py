@@ -9,10 +9,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from anfinsen.alignments import Query, SearchCache, SearchConfig, ServerClient, ServerConfig, ServerEngine
+from anfinsen.alignments import (
+    FilterConfig,
+    Query,
+    SearchCache,
+    SearchConfig,
+    ServerClient,
+    ServerConfig,
+    ServerEngine,
+    pair_rows,
+    parse_msa,
+    search_alignments,
+    species_of,
+)
 from anfinsen.chemistry import ChainKind
 from anfinsen.common.errors import AlignmentError
 from anfinsen.common.progress import Silent
+from anfinsen.features import pairing_notes, prepare_job
+from anfinsen.inference.search import complete_job
+from anfinsen.jobs import Job, Polymer
 
 PROTEIN = ChainKind.PROTEIN
 QUERIES = [Query("ACDEFGHIKL", PROTEIN), Query("MNPQRSTVWY", PROTEIN)]
@@ -29,6 +44,13 @@ def archive(files):
     return buffer.getvalue()
 
 
+# As pairaln writes it: rows of the same number belong together, and DUMMY stands where a chain has none.
+PAIRED = (
+    ">101\nACDEFGHIKL\n>UniRef100_A1\t99\t0.9\nACDEFGHIKV\n>DUMMY\n----------\n>UniRef100_A3\t80\t0.5\nACDEFww-----\n\x00"
+    ">102\nMNPQRSTVWY\n>UniRef100_B1\t99\t0.9\nMNPQRSTVWV\n>UniRef100_B2\t90\t0.8\nMNPQRST---\n>UniRef100_B3\t80\t0.5\n-NPQRSTVWY\n\x00"
+)
+
+
 class Fake:
     """What the server will say: lists are used up answer by answer, the last one stays."""
 
@@ -39,9 +61,14 @@ class Fake:
         self.failures = []  # HTTP codes to answer with first
         self.body = None
         self.archive = None
+        self.pairs = True  # whether it knows /ticket/pair
+        self.paired = set()  # its tickets
+        self.pair_archive = None
 
-    def result(self):
+    def result(self, ticket):
         """Relatives of every query that was sent, as the protocol packs them."""
+        if ticket in self.paired:
+            return self.pair_archive if self.pair_archive is not None else archive({"pair.a3m": PAIRED, "pair.sh": "#"})
         if self.archive is not None:
             return self.archive
         entries = urllib.parse.parse_qs(self.submissions[-1])["q"][0].split(">")[1:]
@@ -79,10 +106,15 @@ def server():
             content = self.rfile.read(int(self.headers["Content-Length"])).decode()
             if self.refused():
                 return
-            assert self.path == "/api/ticket/msa"
+            together = self.path == "/api/ticket/pair"
+            if together and not fake.pairs:
+                self.answer(b"404 page not found", 404)
+                return
+            assert together or self.path == "/api/ticket/msa"
             fake.submissions.append(content)
-            status = first(fake.submit)
-            ticket = {"id": f"T{len(fake.submissions)}"} if status in ("PENDING", "RUNNING", "COMPLETE") else {}
+            status, name = first(fake.submit), f"T{len(fake.submissions)}"
+            fake.paired |= {name} if together else set()
+            ticket = {"id": name} if status in ("PENDING", "RUNNING", "COMPLETE") else {}
             self.answer(fake.body or json.dumps({**ticket, "status": status}).encode())
 
         def do_GET(self):
@@ -90,7 +122,7 @@ def server():
                 return
             fake.asked.append(self.path)
             if self.path.startswith("/api/result/download/"):
-                data = fake.result()
+                data = fake.result(self.path.rpartition("/")[2])
                 self.answer(data or b"", 200 if data else 404)
             else:
                 self.answer(fake.body or json.dumps({"status": first(fake.states)}).encode())
@@ -248,3 +280,114 @@ def test_only_proteins_and_nothing_for_nothing(server):
     assert [kind for kind in ChainKind if engine(server.url).accepts(kind)] == [PROTEIN]
     assert ask(engine(server.url), []) == {}
     assert server.submissions == []
+
+
+class Told(Silent):
+    """A progress that remembers what it was told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def pairs(found):
+    """Descriptions of the rows that are paired, the queries left out."""
+    msas = [parse_msa(found[query].paired, query.sequence, PROTEIN, "MSA") for query in QUERIES]
+    table = pair_rows(msas, max_rows=100)[1:]
+    return [tuple(msa.descriptions[row].split()[1] for msa, row in zip(msas, rows, strict=True)) for rows in table]
+
+
+def test_chains_of_a_complex_are_paired_by_the_server(server, tmp_path):
+    server.states = ["COMPLETE"]
+    cache = SearchCache(tmp_path)
+    found = search_alignments(QUERIES, [engine(server.url, cache)], cache, together=True)
+    assert urllib.parse.parse_qs(server.submissions[1]) == {
+        "q": [">101\nACDEFGHIKL\n>102\nMNPQRSTVWY\n"],
+        "mode": ["pairgreedy"],
+    }
+    assert pairs(found) == [("UniRef100_A1", "UniRef100_B1"), ("UniRef100_A3", "UniRef100_B3")]
+    first_chain = found[QUERIES[0]]
+    assert first_chain.paired == (
+        ">query\nACDEFGHIKL\n>tr|PAIRED|PAIR_00001 UniRef100_A1\nACDEFGHIKV\n"
+        ">tr|PAIRED|PAIR_00003 UniRef100_A3\nACDEFww-----\n"
+    )
+    assert (first_chain.species, found[QUERIES[1]].species) == (2, 3)
+    # What is paired is found once more among the chain's own relatives; nothing is counted twice.
+    assert "PAIRED" not in first_chain.unpaired
+    assert [(each.engine.rpartition(" ")[2], each.rows) for each in first_chain.sources] == [
+        (server.url, 2),
+        ("(paired)", 2),
+    ]
+    # The same complex, in any order, is known now; each chain is known in every other complex.
+    again = search_alignments(QUERIES[::-1], [engine(server.url, cache)], cache, together=True)
+    assert [again[query].paired for query in QUERIES] == [found[query].paired for query in QUERIES]
+    assert all(source.cached for query in QUERIES for source in again[query].sources)
+    assert len(server.submissions) == 2
+    # A row that is filtered out of one alignment has no partner; the others keep theirs.
+    covering = search_alignments(QUERIES, [engine(server.url, cache)], cache, FilterConfig(0.8), together=True)
+    assert pairs(covering) == [("UniRef100_A1", "UniRef100_B1")]
+
+
+def test_chains_on_their_own_are_not_paired(server):
+    server.states = ["COMPLETE"]
+    search_alignments(QUERIES, [engine(server.url)])
+    search_alignments(QUERIES[:1] * 2, [engine(server.url)], together=True)
+    assert len(server.submissions) == 2
+    assert not server.paired
+    assert engine(server.url).pair(QUERIES[:1], Silent()) == {}
+
+
+def test_the_model_sees_the_pairs(server):
+    server.states = ["COMPLETE"]
+    chains = (("A", "B"), QUERIES[0].sequence), (("C",), QUERIES[1].sequence)
+    job = Job(name="two", entities=tuple(Polymer(kind="protein", ids=ids, sequence=letters) for ids, letters in chains))
+    completed = complete_job(job, [engine(server.url)])
+    assert [entity.paired_msa.count("|PAIR_") for entity in completed.job.entities] == [2, 3]
+    assert f"the MSA server {server.url} (paired)" in completed.note
+    prepared = prepare_job(completed.job, 0)
+    assert pairing_notes(prepared) == ()
+    assert {species_of(text) for text in prepared.alignments[2].paired.descriptions[1:]} == {"00001", "00002", "00003"}
+
+
+def test_an_interrupted_pairing_goes_on_with_its_ticket(server, tmp_path):
+    cache = SearchCache(tmp_path)
+    server.states = ["COMPLETE"]
+    search_alignments(QUERIES, [engine(server.url, cache)], cache)
+    server.states = ["PENDING", "COMPLETE"]
+    with pytest.raises(KeyboardInterrupt):
+        search_alignments(QUERIES, [engine(server.url, cache, Waits(stop_after=1))], cache, together=True)
+    assert len(server.submissions) == 2
+    server.states = ["COMPLETE"]
+    assert pairs(search_alignments(QUERIES, [engine(server.url, cache)], cache, together=True))
+    assert len(server.submissions) == 2
+
+
+def test_a_server_that_does_not_pair(server, tmp_path):
+    server.pairs, server.states, told, cache = False, ["COMPLETE"], Told(), SearchCache(tmp_path)
+    found = search_alignments(QUERIES, [engine(server.url, cache)], cache, progress=told, together=True)
+    assert [result.depth for result in found.values()] == [3, 3]
+    assert [result.paired.count(">") for result in found.values()] == [1, 1]
+    assert "does not pair chains" in told.notes[-1]
+    server.pairs = True  # asked again next time
+    assert pairs(search_alignments(QUERIES, [engine(server.url, cache)], cache, together=True))
+
+
+BROKEN_PAIRS = {
+    "other rows": (PAIRED.replace(">UniRef100_B2\t90\t0.8\nMNPQRST---\n", ""), "pairs 3, 2 rows"),
+    "a query is missing": (PAIRED.partition("\x00")[0], "left out query 2"),
+    "ragged": (PAIRED.replace("MNPQRST---", "MNPQRST"), "has 7 columns"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_PAIRS)
+def test_broken_pairs(server, case):
+    text, saying = BROKEN_PAIRS[case]
+    server.states, server.pair_archive = ["COMPLETE"], archive({"pair.a3m": text})
+    with pytest.raises(AlignmentError, match=saying) as caught:
+        engine(server.url).pair(QUERIES, Silent())
+    assert server.url in str(caught.value)
+    server.pair_archive = archive({"uniref.a3m": text})
+    with pytest.raises(AlignmentError, match=r"holds no pair\.a3m"):
+        engine(server.url).pair(QUERIES, Silent())

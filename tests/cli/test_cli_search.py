@@ -1,5 +1,6 @@
 """`anfinsen search`, and `predict` with a database: completed jobs that run again, and one sentence where it fails."""
 
+import gzip
 import json
 import random
 
@@ -114,12 +115,19 @@ WRONG = {
     "coverage in per cent": (["--db", "db.fasta", "--min-coverage", "50"], "'min_coverage' is 50"),
     "cache is a file": (["--db", "db.fasta", "--cache", "own.a3m"], "Cannot make the cache folder own.a3m"),
     "output is a file": (["--db", "db.fasta", "--out", "own.a3m"], "Cannot write own.a3m"),
+    "database is a folder": (["--db", "."], "does not exist, or is not a file"),
+    "database of headers": (["--db", "headers.fasta"], "holds headers and no sequences"),
+    "database of DNA for proteins": (["--db", "dna.fasta"], "pyhmmer in dna.fasta has no relatives of protein chains"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_options(here, capsys, case):
     options, saying = WRONG[case]
+    (here / "headers.fasta").write_text(">a\n>b\n")
+    (here / "dna.fasta").write_text(">a\nGATTACAGATTACA\n")
+    if "dna.fasta" in options:
+        (here / "job.yaml").write_text(f"name: two\nchains:\n  - {{protein: {FIRST}}}\n  - {{dna: GATTACA}}\n")
     assert run(["search", "job.yaml", *options]) == 2
     captured = capsys.readouterr()
     assert saying in captured.err
@@ -133,16 +141,43 @@ BROKEN = {
     "no rows": ("#A3M#\n", "begins with '>'"),
     "small letters only": (f">q\n{FIRST}\n>h\n{FIRST.lower()}\n", "has 0 columns: expected 33"),
     "NUL": (f">q\n{FIRST}\n>h\n{FIRST[:-1]}\x00\n", "NUL"),
+    "empty": ("", "is empty"),
+    "not UTF-8": (f">q\n{FIRST}\n>h\xe9\n{FIRST}\n".encode("latin-1"), "not valid UTF-8"),
+    "cut gzip": (gzip.compress(f">q\n{FIRST}\n".encode() * 99)[:-12], "cannot be decompressed"),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_alignments_of_a_job(here, capsys, case):
-    text, saying = BROKEN[case]
-    (here / "broken.a3m").write_text(text)
+    content, saying = BROKEN[case]
+    (here / "broken.a3m").write_bytes(content if isinstance(content, bytes) else content.encode())
     (here / "broken.yaml").write_text(f"name: b\nchains:\n  - {{protein: {FIRST}, msa: broken.a3m}}\n")
     assert run(["predict", "broken.yaml", *QUICK]) == 2
     captured = capsys.readouterr()
     assert saying in captured.err, captured.err
     assert len([line for line in captured.err.splitlines() if line.startswith("anfinsen: ")]) == 1
     assert not [*(here / "output").glob("*")]
+
+
+def test_interrupted_and_run_again(here, capsys, monkeypatch):
+    from anfinsen.cli.terminal import Terminal
+
+    def interrupt(self, steps=1):
+        raise KeyboardInterrupt
+
+    arguments = ["search", "job.yaml", "--db", "db.fasta", "--cpus", "1", "--iterations", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Terminal, "advance", interrupt)
+        assert run(arguments) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not [*(here / "msas").glob("*")]
+    assert run(arguments) == 0
+    assert capsys.readouterr().out.count("from the cache") == 1  # the chain whose search was whole
+
+
+def test_predict_filters_what_it_finds(here):
+    (here / "one.yaml").write_text(f"name: one\nchains:\n  - protein: {FIRST}\n")
+    options = ["--db", "db.fasta", "--cpus", "1", "--iterations", "1", "--min-identity", "0.99", *QUICK]
+    assert run(["predict", "one.yaml", *options]) == 0
+    (job,) = load_jobs("output/one/one_data.json")
+    assert job.entities[0].unpaired_msa == f">query\n{FIRST}\n"

@@ -3,7 +3,7 @@
 from .cache import SearchCache, default_cache_folder
 from .database import Database, database_version, open_database
 from .depth import AlignmentDepth, alignment_depth
-from .engine import Engine, Query, SearchConfig
+from .engine import Engine, PairingEngine, Query, SearchConfig
 from .filters import FilterConfig, filter_rows
 from .msa import Msa
 from .pairing import pair_rows, species_of
@@ -31,6 +31,7 @@ __all__ = [
     "MmseqsConfig",
     "MmseqsEngine",
     "Msa",
+    "PairingEngine",
     "Query",
     "SearchCache",
     "SearchConfig",

@@ -15,7 +15,7 @@ from .text_files import compression, open_binary
 
 _WHOLE = 64 * 2**20
 _SAMPLES, _SAMPLE_BYTES = 64, 2**20
-_LOOK = 64 * 2**10
+_LOOK, _LONGEST_LOOK = 64 * 2**10, 16 * 2**20
 _BASES = frozenset("ACGTUNRYSWKMBDHVX-*")
 
 Letters = Literal["protein", "nucleotide"]
@@ -66,10 +66,18 @@ def open_database(path: Path | str) -> Database:
             raise AlignmentError(f"{_where(path)} is empty: give a FASTA file of sequences.")
         if b"\x00" in head:
             raise AlignmentError(f"{_where(path)} is not text: it holds NUL bytes (a binary file?).")
+        if head.startswith(b"\xef\xbb\xbf"):
+            raise AlignmentError(f"{_where(path)} begins with a byte order mark: save it as plain text without one.")
         if not head.lstrip().startswith(b">"):
             first = head.lstrip().split(b"\n")[0].decode("ascii", "replace")
             raise AlignmentError(f"{_where(path)} begins with {excerpt(first)}: expected FASTA, records after '>'.")
-    return Database(path, _letters(head.decode("ascii", "replace")), database_version(path), compression(path) != "")
+        sample = _sequence(head)
+        while not sample and len(head) < _LONGEST_LOOK and (more := file.read(_LOOK)):
+            head += more  # headers can be long: non-redundant databases join many in one
+            sample = _sequence(head)
+    if not sample:
+        raise AlignmentError(f"{_where(path)} holds headers and no sequences: expected FASTA, residues below each '>'.")
+    return Database(path, _letters(sample), database_version(path), compression(path) != "")
 
 
 def database_version(path: Path) -> str:
@@ -102,9 +110,13 @@ def _where(path: Path) -> str:
     return f"Sequence database {excerpt(str(path), 200)}"
 
 
-def _letters(head: str) -> Letters:
-    lines = [line for line in head.upper().splitlines() if not line.startswith(">")]
-    letters = "".join("".join(lines).split())
+def _sequence(head: bytes) -> str:
+    """The letters of sequences at the beginning of a FASTA file."""
+    lines = head.decode("ascii", "replace").upper().splitlines()
+    return "".join("".join(line for line in lines if not line.startswith(">")).split())
+
+
+def _letters(letters: str) -> Letters:
     # Nine in ten: proteins are never so rich in the letters of bases, and bases may be ambiguous.
     plain = sum(letters.count(base) for base in "ACGTUN")
     return "nucleotide" if set(letters) <= _BASES and plain >= 0.9 * len(letters) else "protein"

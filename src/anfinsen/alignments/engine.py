@@ -81,6 +81,21 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
+class PairingEngine(Engine, Protocol):
+    """An engine that also finds the relatives of several chains together, and knows which of them belong together."""
+
+    def pair_identity(self) -> Mapping[str, str | int | float]:
+        """Return everything but the queries that decides what :meth:`pair` gives."""
+
+    def pair(self, queries: Sequence[Query], progress: Progress) -> Mapping[Query, str]:
+        """Return an alignment of each query: a3m, the query's row first.
+
+        Rows of different queries belong together where :func:`species_of` finds one word in their headers. Empty
+        where nothing can be paired.
+        """
+
+
 def a3m_text(query: Query, rows: Sequence[tuple[str, str]]) -> str:
     """Return a3m text of the query and ``rows``, pairs of description and letters."""
     lines = [">query", query.sequence]

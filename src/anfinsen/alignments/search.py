@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..chemistry.structure import ChainKind
 from ..common.errors import AlignmentError
 from ..common.progress import Progress, Silent
 from .cache import SearchCache, cache_key
-from .engine import Engine, Query, a3m_text
+from .engine import Engine, PairingEngine, Query, a3m_text
 from .filters import FilterConfig, kept_rows
 from .pairing import species_of
 from .parse import parse_msa
@@ -35,11 +37,12 @@ class SearchResult:
 
     Attributes:
         unpaired: a3m of all databases, one below the other, repeated rows and those that the filter refuses left out.
-        paired: a3m of the rows that name their species, repeated ones too (their species differ).
+        paired: a3m of the rows that name their species, repeated ones too (their species differ), and of those that
+            an engine paired itself.
         depth: rows of ``unpaired``, the query included.
         n_eff: effective depth at 80 % identity (:func:`effective_depth`).
         species: number of different species in ``paired``.
-        sources: one for each engine that was asked.
+        sources: one for each engine that was asked, and one more where it paired.
     """
 
     unpaired: str
@@ -50,12 +53,18 @@ class SearchResult:
     sources: tuple[SourceRows, ...]
 
 
+_Part = tuple[SourceRows, list[Row]]
+"""What one engine gave: its name and figures, and the rows, the query's left out."""
+
+
 def search_alignments(
     queries: Iterable[Query],
     engines: Sequence[Engine],
     cache: SearchCache | None = None,
     filters: FilterConfig | None = None,
     progress: Progress | None = None,
+    *,
+    together: bool = False,
 ) -> dict[Query, SearchResult]:
     """Return the alignments of all queries; equal ones are searched once, those in the cache not at all.
 
@@ -67,6 +76,7 @@ def search_alignments(
         cache: remembers what the engines gave; None remembers nothing.
         filters: what to leave out of the result; the cache holds all.
         progress: is told of each engine, and of each finished query.
+        together: the proteins are chains of one complex; engines that can (:class:`PairingEngine`) pair them.
 
     Raises:
         AlignmentError: a query is a ligand, an engine's database cannot be read, or an engine gave no alignment of
@@ -78,13 +88,23 @@ def search_alignments(
     distinct = tuple(dict.fromkeys(queries))
     if any(not query.kind.is_polymer for query in distinct):
         raise AlignmentError("A ligand has no relatives to search for: leave it out.")
-    found: dict[Query, list[tuple[SourceRows, list[Row]]]] = {query: [] for query in distinct}
+    found: dict[Query, list[_Part]] = {query: [] for query in distinct}
+    partners: dict[Query, list[_Part]] = {query: [] for query in distinct}
     for engine in engines:
-        texts = _ask(engine, [query for query in distinct if engine.accepts(query.kind)], cache, progress)
-        for query, (text, cached) in texts.items():
-            records = list(a3m_records(text, f"The alignment that {engine.name} gave"))
-            found[query].append((SourceRows(engine.name, len(records) - 1, cached), records))
-    return {query: _result(query, parts, filters) for query, parts in found.items()}
+        asked = [query for query in distinct if engine.accepts(query.kind)]
+        for query, (text, cached) in _ask(engine, asked, cache, progress).items():
+            found[query].append(_part(engine.name, text, cached))
+        proteins = [query for query in asked if query.kind is ChainKind.PROTEIN]
+        if together and len(proteins) > 1 and isinstance(engine, PairingEngine):
+            texts, cached = _pair(engine, proteins, cache, progress)
+            for query, text in texts.items():
+                partners[query].append(_part(f"{engine.name} (paired)", text, cached))
+    return {query: _result(query, found[query], partners[query], filters) for query in distinct}
+
+
+def _part(name: str, text: str, cached: bool) -> _Part:
+    records = list(a3m_records(text, f"The alignment that {name} gave"))
+    return SourceRows(name, len(records) - 1, cached), records[1:]
 
 
 def _ask(
@@ -108,11 +128,30 @@ def _ask(
     return {query: texts[query] for query in queries}
 
 
-def _result(query: Query, parts: Sequence[tuple[SourceRows, list[Row]]], filters: FilterConfig) -> SearchResult:
-    rows = [("query", query.sequence), *(row for _, records in parts for row in records[1:])]
+def _pair(
+    engine: PairingEngine, queries: Sequence[Query], cache: SearchCache | None, progress: Progress
+) -> tuple[dict[Query, str], bool]:
+    """The alignments of chains that were paired, and whether they were known."""
+    chains = sorted(query.sequence for query in queries)
+    key = cache_key({"chains": " ".join(chains), **engine.pair_identity()})
+    if cache and (known := cache.get(key)) is not None:
+        texts = json.loads(known)
+        return {query: texts[query.sequence] for query in queries}, True
+    progress.stage(f"Pairing: {engine.name}", 1)
+    paired = dict(engine.pair(queries, progress))
+    if cache and paired:
+        cache.put(key, json.dumps({query.sequence: text for query, text in paired.items()}))
+    progress.advance()
+    return paired, False
+
+
+def _result(query: Query, parts: Sequence[_Part], partners: Sequence[_Part], filters: FilterConfig) -> SearchResult:
+    rows = [("query", query.sequence), *(row for _, found in parts for row in found)]
+    alone = len(rows)
+    rows += [row for _, found in partners for row in found]
     msa = parse_msa(_text(query, rows), query.sequence, query.kind, "The alignment that was found")
     first: dict[str, int] = {}
-    for index, (_, letters) in enumerate(rows):
+    for index, (_, letters) in enumerate(rows[:alone]):
         first.setdefault(letters, index)
     distinct = np.array(list(first.values()))
     unpaired = distinct[kept_rows(take_rows(msa, distinct), filters)]
@@ -125,7 +164,7 @@ def _result(query: Query, parts: Sequence[tuple[SourceRows, list[Row]]], filters
         depth=len(unpaired),
         n_eff=effective_depth(take_rows(msa, unpaired)),
         species=len(set(species.values()) - {""}),
-        sources=tuple(source for source, _ in parts),
+        sources=tuple(source for source, _ in (*parts, *partners)),
     )
 
 

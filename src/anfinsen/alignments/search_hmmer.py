@@ -21,6 +21,7 @@ from ..common.errors import AlignmentError, MissingExtraError
 from ..common.progress import Progress
 from .database import Database
 from .engine import Query, SearchConfig, a3m_text
+from .records import excerpt
 from .text_files import OpenFile, open_binary
 
 if TYPE_CHECKING:
@@ -124,9 +125,13 @@ class _Targets:
         if small:
             with self._lock:
                 self._kept = list(self._read()) if self._kept is None else self._kept
-            yield from self._kept
-        else:
-            yield from self._read()
+        for block in self._kept if small and self._kept is not None else self._read():
+            self._go_on()
+            yield block
+
+    def _go_on(self) -> None:
+        if self._cancelled.is_set():
+            raise _CancelledError
 
     @property
     def residues(self) -> int:
@@ -147,14 +152,22 @@ class _Targets:
                 while block := file.read_block(residues=_BLOCK_RESIDUES):
                     if isinstance(source, _Watched):
                         source.check()
-                    if self._cancelled.is_set():
-                        raise _CancelledError
+                    self._go_on()
                     if longest is not None and any(len(sequence) > longest for sequence in block):
                         kept = (sequence for sequence in block if len(sequence) <= longest)
                         block = DigitalSequenceBlock(self.alphabet, kept)
+                    self._check_gaps(block)
                     yield block
                 if isinstance(source, _Watched):
                     source.check()
+
+    def _check_gaps(self, block: DigitalSequenceBlock[Any]) -> None:
+        """Refuse ``.``, which HMMER reads as a gap, and then loses count of the residues (it refuses ``-`` itself)."""
+        gap = bytes([self.alphabet.K])
+        for sequence in block:
+            if gap in bytes(sequence.sequence):
+                name = excerpt(_told(sequence, "name"))
+                raise AlignmentError(f"{self._database.where} has a '.' in {name}: expected sequences without gaps.")
 
 
 class _Watched(io.RawIOBase):
@@ -273,6 +286,14 @@ class _Search:
         )
 
 
+def _told(named: Any, what: str) -> str:
+    """The name or description of a sequence or hit; where it is not UTF-8, nobody can say which letters are meant."""
+    try:
+        return str(getattr(named, what) or "")
+    except UnicodeDecodeError:
+        return f"(its {what} is not UTF-8)" if what == "description" else "unreadable"
+
+
 def _rows(hits: TopHits[Any], length: int, max_rows: int) -> list[tuple[str, str]]:
     """One row per included domain, the best targets first; the profile's columns are the query's residues."""
     rows = []
@@ -280,9 +301,12 @@ def _rows(hits: TopHits[Any], length: int, max_rows: int) -> list[tuple[str, str
         for domain in hit.domains.included:
             found = domain.alignment
             letters = found.target_sequence
+            if "*" in letters:  # a stop inside a sequence: some residue, or an inserted one
+                columns = zip(letters, found.hmm_sequence, strict=True)
+                letters = "".join(("x" if over == "." else "X") if each == "*" else each for each, over in columns)
             row = "-" * (found.hmm_from - 1) + letters + "-" * (length - found.hmm_to)
-            name = f"{hit.name}/{found.target_from}-{found.target_to}"
-            rows.append((f"{name} {hit.description}" if hit.description else name, row))
+            name = f"{_told(hit, 'name')}/{found.target_from}-{found.target_to}"
+            rows.append((f"{name} {_told(hit, 'description')}".rstrip(), row))
             if len(rows) == max_rows:
                 return rows
     return rows

@@ -17,6 +17,7 @@ from ..common.errors import AlignmentError, MissingExtraError, OutputError
 from ..common.progress import Progress
 from .database import Database
 from .engine import Query, SearchConfig, a3m_text
+from .text_files import compression, open_binary
 
 _COLUMNS = "query,qstart,qend,tstart,tend,qaln,taln,theader"
 
@@ -128,7 +129,7 @@ class MmseqsEngine:
         except OSError as error:
             raise OutputError(f"Cannot write {self._folder}: {error.strerror or error}. Choose --cache.") from error
         try:
-            self._step("createdb", self.database.path, new / ("plain" if kind else "db"), "-v", "1")
+            self._step("createdb", self._source(work), new / ("plain" if kind else "db"), "-v", "1")
             if kind:
                 self._step("makepaddedseqdb", new / "plain", new / "db", "-v", "1")
             if kept is None:
@@ -142,6 +143,18 @@ class MmseqsEngine:
         finally:
             if kept is not None:
                 shutil.rmtree(new, ignore_errors=True)
+
+    def _source(self, work: Path) -> Path:
+        """The database under a name that says how it is packed: MMseqs2 goes by names, and knows nothing of xz."""
+        path = self.database.path.resolve()
+        if self.database.compressed and compression(path) == "xz":
+            plain = work / "database.fasta"
+            with open_binary(path, self.database.where) as packed, plain.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+            return plain
+        link = work / f"database.fasta{'.gz' if self.database.compressed else ''}"
+        link.symlink_to(path)
+        return link
 
     def _step(self, command: str, *arguments: Path | str) -> None:
         where = f"MMseqs2 ({command}) over {self.database.where.lower()}"
@@ -158,12 +171,22 @@ class MmseqsEngine:
 
 
 def _row(hit: Sequence[str], length: int) -> tuple[str, str]:
-    """Description and a3m letters of one hit: what stands over a gap of the query is an insertion."""
+    """Description and a3m letters of one hit: what stands over a gap of the query is an insertion.
+
+    Letters come as they stand in the database: small ones, where it masks, and what is no residue (``*``).
+    """
     start, end, target_start, target_end = map(int, hit[1:5])
-    letters = "".join(target.lower() if query == "-" else target for query, target in zip(hit[5], hit[6], strict=True))
+    letters = "".join(_letter(target, inserted=query == "-") for query, target in zip(hit[5], hit[6], strict=True))
     name, _, rest = hit[7].strip().partition(" ")
     description = f"{name}/{target_start}-{target_end} {rest}".strip()
     return description, "-" * (start - 1) + letters + "-" * (length - end)
+
+
+def _letter(target: str, *, inserted: bool) -> str:
+    if target in "-.":
+        return "" if inserted else "-"
+    letter = target if target.isalpha() else "X"
+    return letter.lower() if inserted else letter.upper()
 
 
 def _run(command: Sequence[str], where: str = "") -> str:

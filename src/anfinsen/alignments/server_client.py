@@ -1,7 +1,8 @@
 """A client of the ColabFold MSA server's protocol: submit sequences, poll the ticket, download an archive.
 
-Submit with ``POST /ticket/msa`` (fields ``q``, FASTA, and ``mode``), ask with ``GET /ticket/ID``, fetch with
-``GET /result/download/ID``, as Mirdita et al. (2022), *ColabFold*, describe and as its public client does.
+Submit with ``POST /ticket/msa`` (fields ``q``, FASTA, and ``mode``), or ``POST /ticket/pair`` for chains that are to
+be paired, ask with ``GET /ticket/ID``, fetch with ``GET /result/download/ID``, as Mirdita et al. (2022), *ColabFold*,
+describe and as its public client does.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ MAX_ARCHIVE = 1024 * 2**20
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
+class UnknownPathError(AlignmentError):
+    """The server does not know a path of the protocol (HTTP 404)."""
+
+
 @dataclass(frozen=True)
 class ServerConfig:
     """Where the server is, and how patiently it is asked.
@@ -32,6 +37,8 @@ class ServerConfig:
     Attributes:
         url: of the server, such as "https://msa.example.org".
         mode: the server's word for what to search; "env" is UniRef and environmental sequences, "all" UniRef alone.
+        pair_mode: its word for how chains are paired; "pairgreedy" takes species in which two chains or more have a
+            relative, "paircomplete" those in which all have one.
         timeout: of one request, seconds.
         first_wait, longest_wait: seconds between two questions; each wait is 1.5 times the one before.
         attempts: how often a request is tried when the server does not answer, or says that it is busy.
@@ -43,6 +50,7 @@ class ServerConfig:
 
     url: str
     mode: str = "env"
+    pair_mode: str = "pairgreedy"
     timeout: float = 30.0
     first_wait: float = 2.0
     longest_wait: float = 60.0
@@ -62,15 +70,17 @@ class ServerClient:
         self.config = config
         self._sleep = sleep
 
-    def submit(self, fasta: str) -> tuple[str, str]:
-        """Send sequences and return the ticket's id and status.
+    def submit(self, fasta: str, *, together: bool = False) -> tuple[str, str]:
+        """Send sequences and return the ticket's id and status; ``together``: they are chains to be paired.
 
         Raises:
+            UnknownPathError: the server does not do this.
             AlignmentError: the server cannot be reached, refuses, or does not speak the protocol.
         """
-        form = urllib.parse.urlencode({"q": fasta, "mode": self.config.mode}).encode()
+        path, mode = ("/ticket/pair", self.config.pair_mode) if together else ("/ticket/msa", self.config.mode)
+        form = urllib.parse.urlencode({"q": fasta, "mode": mode}).encode()
         for wait in self._waits():
-            answer = self._json("/ticket/msa", form)
+            answer = self._json(path, form)
             status = str(answer.get("status", ""))
             if status == "RATELIMIT" or (status == "UNKNOWN" and not answer.get("id")):
                 self._sleep(wait)
@@ -141,7 +151,7 @@ class ServerClient:
     def _json(self, path: str, form: bytes | None = None) -> dict[str, Any]:
         data = self._request(path, form)
         if data is None:
-            raise AlignmentError(f"{self._where} has no {path} (HTTP 404): is --url the address of an MSA server?")
+            raise UnknownPathError(f"{self._where} has no {path} (HTTP 404): is --url the address of an MSA server?")
         try:
             answer = json.loads(data)
         except ValueError as error:

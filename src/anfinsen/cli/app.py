@@ -108,7 +108,7 @@ def run(arguments: list[str]) -> int:
             1,
         )
     if code == INTERRUPTED:
-        return _sentence("Interrupted: finished jobs are whole, nothing of the running one is kept.", False, code)
+        return _sentence("Interrupted: what was finished is kept; the same command goes on from there.", False, code)
     return code if isinstance(code, int) else 0
 
 

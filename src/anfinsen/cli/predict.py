@@ -17,7 +17,10 @@ from .search_arguments import (
     EngineName,
     Gpu,
     Iterations,
+    MaxIdentity,
     MaxTemplates,
+    MinCoverage,
+    MinIdentity,
     TemplateDate,
     Templates,
     Url,
@@ -53,6 +56,9 @@ def predict(
     iterations: Iterations = 3,
     cpus: Cpus = 0,
     gpu: Gpu = False,
+    min_coverage: MinCoverage = 0.0,
+    min_identity: MinIdentity = 0.0,
+    max_identity: MaxIdentity = 1.0,
     templates: Templates = None,
     template_date: TemplateDate = None,
     max_templates: MaxTemplates = None,
@@ -69,7 +75,7 @@ def predict(
     from .terminal import Terminal
 
     options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
-    searching = search_options((db, engine, url, gpu), (iterations, cpus))
+    searching = search_options((db, engine, url, gpu), (iterations, cpus), (min_coverage, min_identity, max_identity))
     known = template_options(templates, template_date, max_templates, (iterations, cpus))
     requests, unreadable = read_requests(job_files(jobs))
     outcomes = list(unreadable)
@@ -96,11 +102,12 @@ def _with_alignments(
     """The jobs with what was found for them, where it comes from among the notes; and the jobs that failed."""
     from anfinsen.alignments import SearchCache
     from anfinsen.inference import failure
-    from anfinsen.inference.search import complete_job
+    from anfinsen.inference.search import check_engines, complete_job
 
     memory = SearchCache(cache) if options.searches or known.folder is not None else None
     engines = options.open(memory) if memory else ()
     structures = known.open(memory) if memory else None
+    check_engines([request.job for request in requests], engines)
     completed, failed = [], []
     for request in requests:
         try:

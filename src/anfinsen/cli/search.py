@@ -57,7 +57,7 @@ def search(
     from anfinsen.alignments import SearchCache
     from anfinsen.common.errors import ConfigError
     from anfinsen.inference import Outcome, failure, job_files, prepare_output, read_requests
-    from anfinsen.inference.search import complete_job
+    from anfinsen.inference.search import check_engines, complete_job
     from anfinsen.inference.search_output import write_search
 
     from .terminal import Terminal
@@ -73,6 +73,7 @@ def search(
     outcomes = list(unreadable)
     memory = SearchCache(cache)
     engines, structures = options.open(memory), known.open(memory)
+    check_engines([request.job for request in requests], engines)
     prepare_output(out)
     with Terminal() as terminal:
         for request in requests:

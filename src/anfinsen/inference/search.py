@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from anfinsen.alignments import (
     search_alignments,
 )
 from anfinsen.chemistry import ChainKind
+from anfinsen.common.errors import AlignmentError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.jobs import Entity, Job, Polymer, TemplateAlignment
 
@@ -79,7 +80,8 @@ def complete_job(
     """Search for the relatives of the chains that the job gives no alignment for, and return the job with them.
 
     An alignment of the job is taken as it is, and one that it refuses (``msa: none``) is not searched for. DNA has
-    none. Where two different proteins are present, the rows that name a species become the paired alignments.
+    none. Where two different proteins are present, the rows that name a species, and those that an MSA server pairs,
+    become the paired alignments.
 
     With ``templates``, proteins get the known structures that their alignment finds, or their sequence where they
     have no alignment; those that the job gives itself, or refuses (``templates: none``), are left as they are.
@@ -93,8 +95,8 @@ def complete_job(
         for index, entity in enumerate(job.entities)
         if isinstance(entity, Polymer) and _missing(entity, engines)
     }
-    found = search_alignments(wanted.values(), engines, cache, filters, progress) if wanted else {}
     several = len({entity.sequence for entity in job.entities if entity.kind == "protein"}) > 1
+    found = search_alignments(wanted.values(), engines, cache, filters, progress, together=several) if wanted else {}
     entities, described = list(job.entities), []
     for index, entity in enumerate(job.entities):
         if not isinstance(entity, Polymer):
@@ -112,6 +114,25 @@ def complete_job(
         entities, described = _with_templates(entities, described, templates, progress or Silent())
     completed = Job(**(dict(job) | {"entities": tuple(entities)}))
     return CompletedJob(completed, tuple(described), templates.name if templates is not None else "")
+
+
+def check_engines(jobs: Iterable[Job], engines: Sequence[Engine]) -> None:
+    """Refuse engines of which none is of any use to any of the jobs, such as a database of RNA where all are proteins.
+
+    Raises:
+        AlignmentError: there are chains without an alignment, and no engine accepts a chain of any job.
+    """
+    polymers = [entity for job in jobs for entity in job.entities if isinstance(entity, Polymer)]
+    kinds = {entity.kind for entity in polymers if entity.kind != "dna"}
+    if not engines or not any(_wants(entity) for entity in polymers):
+        return
+    if not any(engine.accepts(ChainKind(kind)) for engine in engines for kind in kinds):
+        asked = " or ".join("protein" if kind == "protein" else "RNA" for kind in sorted(kinds))
+        names = ", ".join(engine.name for engine in engines)
+        raise AlignmentError(
+            f"Nothing can be searched: {names} has no relatives of {asked} chains, and the jobs have no others; give "
+            "another database with --db."
+        )
 
 
 def _with_templates(
@@ -158,10 +179,12 @@ def _find_templates(entity: Polymer, search: TemplateSearch, progress: Progress)
     return result
 
 
+def _wants(entity: Polymer) -> bool:
+    return entity.kind != "dna" and entity.unpaired_msa is None and not entity.paired_msa
+
+
 def _missing(entity: Polymer, engines: Sequence[Engine]) -> bool:
-    if entity.kind == "dna" or entity.unpaired_msa is not None or entity.paired_msa:
-        return False
-    return any(engine.accepts(ChainKind(entity.kind)) for engine in engines)
+    return _wants(entity) and any(engine.accepts(ChainKind(entity.kind)) for engine in engines)
 
 
 def _not_searched(entity: Polymer, engines: Sequence[Engine]) -> EntitySearch:
