@@ -15,88 +15,17 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
+from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families
 
-from anfinsen.alignments import Msa, parse_msa
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
-from anfinsen.chemistry import ChainKind, read_structure
-from anfinsen.geometry import ideal_cbeta
-from anfinsen.inference.families import read_family
 from anfinsen.metrics import contact_precision
 
-CONTACT = 8.0  # Å
-DIVISORS = (5, 2, 1)
 LEAST_SEPARATION = 6
 MOST_Z = 30.0
-DEPTHS = ((300, "neff ≥ 300"), (100, "neff 100–300"), (50, "neff 50–100"), (0, "neff < 50"))
-
-
-@dataclass(frozen=True)
-class Case:
-    name: str
-    msa: Msa
-    near: np.ndarray
-    known: np.ndarray
-    neff: float | None  # as published beside the alignment
-
-
-def deep_families(data: Path, longest: int) -> Iterator[Case]:
-    for path in sorted((data / "families").glob("*.a3m.gz")):
-        query, msa = read_family(path, ChainKind.PROTEIN)
-        if len(query) <= longest:
-            beta = file_betas(path.with_name(path.name.replace(".a3m", ".pdb")), query)
-            yield Case(path.name.removesuffix(".a3m.gz"), msa, *contacts(beta), None)
-
-
-def file_betas(path: Path, query: str) -> np.ndarray:
-    """CB (CA of glycine) of the chain in a file, NaN where it is not resolved."""
-    structure = read_structure(path)
-    atoms, residues = structure.atoms, structure.residues
-    if structure.chains[0].sequence != query:
-        raise SystemExit(f"{path}: the chain is not the alignment's query")
-    beta = np.full((len(query), 3), np.nan)
-    for index in np.flatnonzero(atoms.resolved):
-        residue = atoms.residue[index]
-        wanted = "CA" if residues.name[residue] == "GLY" else "CB"
-        if residues.chain[residue] == 0 and atoms.name[index] == wanted:
-            beta[residues.number[residue] - 1] = atoms.coordinates[index]
-    return beta
-
-
-def contacts(beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1)
-    return distance < CONTACT, ~np.isnan(distance)
-
-
-def chain_families(data: Path, split: str, longest: int, every: int) -> Iterator[Case]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(data / "chains" / f"{split}.parquet", columns=["id", "sequence", "x", "y", "z"])
-    row_of = {name: row for row, name in enumerate(table["id"].to_pylist())}
-    count = 0
-    for file in sorted((data / "msas").glob(f"{split}*.parquet")):
-        for record in pq.read_table(file).to_pylist():
-            chain = table.slice(row_of[record["id"]], 1).to_pylist()[0]
-            sequence = chain["sequence"]
-            if len(sequence) > longest:
-                continue
-            count += 1
-            if count % every:
-                continue
-            msa = parse_msa(record["a3m"], sequence, ChainKind.PROTEIN, record["id"])
-            yield Case(record["id"], msa, *contacts(chain_betas(chain)), record["neff"])
-
-
-def chain_betas(chain: dict) -> np.ndarray:
-    length = len(chain["sequence"])
-    backbone = np.stack([np.array(chain[axis], dtype=float).reshape(length, 4) for axis in "xyz"], -1) / 100
-    n, ca, c = (torch.from_numpy(backbone[:, atom]) for atom in range(3))
-    glycine = np.array([letter == "G" for letter in chain["sequence"]])
-    return np.where(glycine[:, None], backbone[:, 1], ideal_cbeta(n, ca, c).numpy())
 
 
 def score(case: Case, found: Couplings) -> dict[str, object]:

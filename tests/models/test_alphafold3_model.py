@@ -306,6 +306,22 @@ def test_distances_are_looked_up_as_one_hot_rows_would_be(model, batch):
     assert one_hot[..., 1:-1].any()
 
 
+def test_row_means_let_plddt_see_the_structure_without_attention(batch):
+    head = tiny_model(dataclasses.replace(TINY, confidence_row_means=True, confidence_blocks=0)).confidence_head
+    x = 4 * torch.randn(len(batch.atom_mask), 3, generator=torch_generator(0))
+    with torch.no_grad():
+        near, far = head(batch, _trunk(tiny_model(), batch), torch.stack([x, 5 * x])).plddt
+    assert (near - far).abs().max() > 1e-3
+    # A row's mean knows neither the order of its columns nor those that are masked.
+    pair, mask = torch.randn(6, 6, TINY.c_z), torch.tensor([True, True, False, True, True, True])
+    order = torch.tensor([3, 0, 2, 5, 4, 1])
+    changed = pair.clone()
+    changed[:, 2] = 7.0
+    means = head.before(pair, mask)
+    torch.testing.assert_close(head.before(pair[:, order], mask[order]), means)
+    assert torch.equal(head.before(changed, mask), means)
+
+
 def test_place_of_atoms_in_their_token(batch):
     expected = [i for _, group in _runs(batch.atom_to_token.tolist()) for i in range(len(group))]
     assert atom_place_in_token(batch.atom_to_token).tolist() == expected

@@ -309,6 +309,22 @@ def test_fine_tuning_can_add_couplings_to_a_network_that_read_none(draw):
     assert tuned.model.trunk_module.couplings.weight.any()
 
 
+def test_fine_tuning_can_let_the_confidence_head_read_rows_or_begin_anew(draw):
+    plain = _trainer().model
+    names = {name for name in plain.state_dict() if name.startswith("confidence_head.")}
+    reading = Trainer(dataclasses.replace(TINY, confidence_row_means=True), RECIPE, 0)
+    reading.begin_from(plain, "")
+    batch, labels = draw(0)
+    trunk = plain.eval().trunk(batch, recycles=0)
+    before, after = (m.eval().confidence(batch, trunk, labels.coordinates[None]) for m in (plain, reading.model))
+    assert torch.equal(before.plddt, after.plddt) and torch.equal(before.pae, after.pae)
+    fresh = _trainer(seed=3)
+    random = {name: value.clone() for name, value in fresh.model.state_dict().items()}
+    fresh.begin_from(plain, "", fresh_confidence=True)
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(value, (random if name in names else plain.state_dict())[name])
+
+
 def test_broken_checkpoints_are_refused_in_one_sentence(draw, tmp_path):
     trainer = _trainer()
     trainer.step(draw)

@@ -45,6 +45,9 @@ def train_alphafold3(
             "--from", metavar="WEIGHTS", help="Fine-tune this bundled model or weights file, not random weights."
         ),
     ] = "",
+    fresh_confidence: Annotated[
+        bool, typer.Option("--fresh-confidence", help="With --from: train a new confidence head.")
+    ] = False,
     couplings: Annotated[
         bool, typer.Option("--couplings", help="The network reads the couplings of each alignment, too.")
     ] = False,
@@ -67,6 +70,7 @@ def train_alphafold3(
         steps=steps,
         minutes=minutes,
         start=start,
+        fresh_confidence=fresh_confidence,
         couplings=couplings,
         save_every=save_every,
         validate_every=validate_every,

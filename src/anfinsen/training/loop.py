@@ -30,9 +30,10 @@ from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_cur
 from .step import StepSettings, example_loss, rollout
 from .workers import Workers, joined_workers, worker_device
 
-# Prefixes of the weights that a stage trains alone.
-_COUPLINGS = "trunk_module.couplings."
-_PARTS = {"trunk": ("trunk_module.", "distogram."), "confidence": ("confidence_head.",)}
+_HEAD = "confidence_head."
+# Prefixes of the weights that a stage trains alone, and of those that published networks do not have.
+_PARTS = {"trunk": ("trunk_module.", "distogram."), "confidence": (_HEAD,)}
+_OPTIONAL = ("trunk_module.couplings.", _HEAD + "before.", _HEAD + "after.")
 
 
 class Trainer(TrainingRun):
@@ -73,15 +74,19 @@ class Trainer(TrainingRun):
         """What must be the same for a checkpoint to be continued."""
         return super().settings | ({"start": self.start} if self.start else {})
 
-    def begin_from(self, model: AlphaFold3, sha256: str) -> None:
+    def begin_from(self, model: AlphaFold3, sha256: str, *, fresh_confidence: bool = False) -> None:
         """Begin from the weights of ``model``, a network of the same sizes, and not from random ones.
 
-        Where only this network reads couplings, it begins by making nothing of them.
+        What only this network reads (couplings; row means in the confidence head) it begins by making nothing of. With
+        ``fresh_confidence`` the confidence head keeps its random weights.
         """
         weights = model.state_dict()
         for name, value in self.model.state_dict().items():
-            if name.startswith(_COUPLINGS) and name not in weights:
-                weights[name] = torch.zeros_like(value)
+            if fresh_confidence and name.startswith(_HEAD):
+                weights[name] = value
+            elif name.startswith(_OPTIONAL) and name not in weights:
+                # A linear map of 0 after a norm that is as new.
+                weights[name] = torch.zeros_like(value) if value.ndim > 1 else value
         self.model.load_state_dict(weights)
         self.ema = ExponentialMovingAverage(self.model, self.recipe.ema)
         self.start = sha256
@@ -173,11 +178,15 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
         recipe = _scaled(recipe, options.steps)
     begin = load_model(options.start, device) if options.start else None
     if begin is not None:
-        config = replace(begin[0].config, pair_couplings=begin[0].config.pair_couplings or options.couplings)
+        config = replace(
+            begin[0].config,
+            pair_couplings=begin[0].config.pair_couplings or options.couplings,
+            confidence_row_means=begin[0].config.confidence_row_means or config.confidence_row_means,
+        )
     with joined_workers(device) as workers:
         trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
-            trainer.begin_from(begin[0], begin[1].sha256)
+            trainer.begin_from(begin[0], begin[1].sha256, fresh_confidence=options.fresh_confidence)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 

@@ -22,6 +22,7 @@ class TrainOptions:
         steps: total optimiser steps (0: the recipe's). minutes: stop, resumable, after so long (0: no limit).
         start: name of a bundled model, or weights file, to fine-tune; its sizes then replace the preset's (empty: train
             from scratch).
+        fresh_confidence: with ``start``, whether the confidence head begins with random weights all the same.
         couplings: whether the network reads the couplings of each alignment's columns.
         save_every, validate_every: in steps (0: only at the end).
     """
@@ -36,6 +37,7 @@ class TrainOptions:
     steps: int = 0
     minutes: float = 0.0
     start: str = ""
+    fresh_confidence: bool = False
     couplings: bool = False
     save_every: int = 100
     validate_every: int = 500

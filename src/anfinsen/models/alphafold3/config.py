@@ -52,6 +52,8 @@ class AlphaFold3Config:
         template: the template embedder. confidence_blocks: Pairformer blocks of the confidence head.
         token_blocks, token_heads, c_noise: the diffusion module. sigma_data: Å.
         pair_couplings: whether the trunk also reads the couplings of each chain's alignment (not in the paper).
+        confidence_row_means: whether the confidence head's single representation reads its pair representation directly
+            (not in the paper).
         recycles, steps: used where the user asks for no number.
         dropout_pair, dropout_msa: rates while training. checkpoint_blocks: recompute blocks in the backward pass.
         sampler: how the diffusion module is sampled.
@@ -82,6 +84,7 @@ class AlphaFold3Config:
     token_heads: int = 16
     c_noise: int = 256
     pair_couplings: bool = False
+    confidence_row_means: bool = False
     sigma_data: float = 16.0
     recycles: int = 10
     steps: int = 200

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from anfinsen.geometry import pairwise_distances
@@ -54,16 +54,37 @@ class DistogramHead(nn.Module):
         return half + half.transpose(0, 1)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
 
-class ConfidenceHead(nn.Module):
-    """Algorithm 31: a Pairformer over the trunk's output and the predicted structure's distances."""
+class RowMeans(nn.Module):
+    """What the rows of a pair representation say of their tokens: a linear map of each row's normalised mean."""
 
-    def __init__(self, blocks: int, c_s_inputs: int, block: PairformerConfig) -> None:
+    def __init__(self, c_z: int, c_s: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(c_z)
+        self.linear = nn.Linear(c_z, c_s, bias=False)
+
+    def forward(self, pair: Float[Tensor, "n n c_z"], mask: Bool[Tensor, "n"]) -> Float[Tensor, "n c_s"]:
+        """Return a change of the single representation; masked columns do not count."""
+        weight = mask.to(pair.dtype)
+        means = torch.einsum("ijc,j->ic", pair, weight) / weight.sum().clamp(min=1)
+        return self.linear(self.norm(means))  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+
+
+class ConfidenceHead(nn.Module):
+    """Algorithm 31: a Pairformer over the trunk's output and the predicted structure's distances.
+
+    With ``row_means`` (not in the paper) the single representation reads the pair representation directly, before and
+    after the blocks. In the published head only attention weights carry distances to it, which a short training does
+    not learn to use: how many residues lie near a residue, say, is a sum over a row.
+    """
+
+    def __init__(self, blocks: int, c_s_inputs: int, block: PairformerConfig, *, row_means: bool = False) -> None:
         super().__init__()
         c_s, c_z = block.c_s, block.c_z
         self.left = nn.Linear(c_s_inputs, c_z, bias=False)
         self.right = nn.Linear(c_s_inputs, c_z, bias=False)
         self.distance = nn.Linear(DISTANCE_BINS, c_z, bias=False)
         self.blocks = nn.ModuleList(PairformerBlock(block) for _ in range(blocks))
+        self.before, self.after = (RowMeans(c_z, c_s) if row_means else None for _ in range(2))
         self.pae_norm = nn.LayerNorm(c_z)
         self.pae = nn.Linear(c_z, PAE_BINS, bias=False)
         self.pde_norm = nn.LayerNorm(c_z)
@@ -89,8 +110,12 @@ class ConfidenceHead(nn.Module):
             # Place 0 stands for distances below the first bin.
             bins = torch.bucketize(pairwise_distances(x), edges)
             single, pair = trunk.single, base + F.embedding(bins, of_bin)
+            if self.before is not None:
+                single = single + self.before(pair, batch.token_mask)
             for block in self.blocks:
                 single, pair = block(single, pair, batch.token_mask)
+            if self.after is not None:
+                single = single + self.after(pair, batch.token_mask)
             outputs.append(self._logits(batch, place, single, pair))
         return ConfidenceLogits(*(torch.stack(column) for column in zip(*outputs, strict=True)))
 

@@ -32,7 +32,9 @@ class AlphaFold3(nn.Module):
         self.trunk_module = Trunk(config)
         self.diffusion = DiffusionModule(config.diffusion)
         self.distogram = DistogramHead(config.c_z)
-        self.confidence_head = ConfidenceHead(config.confidence_blocks, config.c_s_inputs, config.pairformer)
+        self.confidence_head = ConfidenceHead(
+            config.confidence_blocks, config.c_s_inputs, config.pairformer, row_means=config.confidence_row_means
+        )
 
     @property
     def reads_templates(self) -> bool:

@@ -1,0 +1,99 @@
+"""Protein chains with an alignment and a known structure, as benchmarks read them from a data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anfinsen.alignments import Msa, parse_msa
+from anfinsen.chemistry import ChainKind, read_structure
+from anfinsen.geometry import ideal_cbeta
+from anfinsen.inference.families import read_family
+
+CONTACT = 8.0  # Å between CB atoms
+DIVISORS = (5, 2, 1)
+DEPTHS = ((300, "neff ≥ 300"), (100, "neff 100–300"), (50, "neff 50–100"), (0, "neff < 50"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """``ca`` and ``beta`` (CA of glycine) in Å, NaN where not resolved; ``neff`` as published beside the alignment."""
+
+    name: str
+    msa: Msa
+    ca: np.ndarray
+    beta: np.ndarray
+    neff: float | None
+
+    @property
+    def near(self) -> np.ndarray:
+        """Which pairs are in contact."""
+        return self._distance < CONTACT
+
+    @property
+    def known(self) -> np.ndarray:
+        """Of which pairs that is known."""
+        return ~np.isnan(self._distance)
+
+    @property
+    def _distance(self) -> np.ndarray:
+        return np.linalg.norm(self.beta[:, None] - self.beta[None], axis=-1)
+
+
+def deep_families(data: Path, longest: int) -> Iterator[Case]:
+    """The families of ``families/``, all of them test proteins."""
+    for path in sorted((data / "families").glob("*.a3m.gz")):
+        query, msa = read_family(path, ChainKind.PROTEIN)
+        if len(query) <= longest:
+            ca, beta = _atoms_of_file(path.with_name(path.name.replace(".a3m", ".pdb")), query)
+            yield Case(path.name.removesuffix(".a3m.gz"), msa, ca, beta, None)
+
+
+def chain_families(data: Path, split: str, longest: int, every: int = 1) -> Iterator[Case]:
+    """Every n-th chain of a split that has an alignment."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "chains" / f"{split}.parquet", columns=["id", "sequence", "x", "y", "z"])
+    row_of = {name: row for row, name in enumerate(table["id"].to_pylist())}
+    count = 0
+    for file in sorted((data / "msas").glob(f"{split}*.parquet")):
+        for record in pq.read_table(file).to_pylist():
+            chain = table.slice(row_of[record["id"]], 1).to_pylist()[0]
+            sequence = chain["sequence"]
+            if len(sequence) > longest:
+                continue
+            count += 1
+            if count % every:
+                continue
+            msa = parse_msa(record["a3m"], sequence, ChainKind.PROTEIN, record["id"])
+            yield Case(record["id"], msa, *_atoms_of_row(chain), record["neff"])
+
+
+def _atoms_of_file(path: Path, query: str) -> tuple[np.ndarray, np.ndarray]:
+    structure = read_structure(path)
+    atoms, residues = structure.atoms, structure.residues
+    if structure.chains[0].sequence != query:
+        raise SystemExit(f"{path}: the chain is not the alignment's query")
+    ca, beta = np.full((2, len(query), 3), np.nan)
+    for index in np.flatnonzero(atoms.resolved):
+        residue = atoms.residue[index]
+        if residues.chain[residue] != 0:
+            continue
+        name, place = atoms.name[index], residues.number[residue] - 1
+        if name == "CA":
+            ca[place] = atoms.coordinates[index]
+        if name == ("CA" if residues.name[residue] == "GLY" else "CB"):
+            beta[place] = atoms.coordinates[index]
+    return ca, beta
+
+
+def _atoms_of_row(chain: dict) -> tuple[np.ndarray, np.ndarray]:
+    length = len(chain["sequence"])
+    backbone = np.stack([np.array(chain[axis], dtype=float).reshape(length, 4) for axis in "xyz"], -1) / 100
+    n, ca, c = (torch.from_numpy(backbone[:, atom]) for atom in range(3))
+    glycine = np.array([letter == "G" for letter in chain["sequence"]])
+    return backbone[:, 1], np.where(glycine[:, None], backbone[:, 1], ideal_cbeta(n, ca, c).numpy())
