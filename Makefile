@@ -13,8 +13,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# The bundled models that fold the demo's protein and are compared with its known structure.
+DEMO_MODELS := $(sort $(filter alphafold%,$(basename $(notdir $(wildcard src/anfinsen/weights/bundled/*.safetensors)))))
+
 demo: $(STAMP)
 	$(BIN)/anfinsen predict examples/demo.yaml --out demo-output --samples 2 --seeds 1 --overwrite
+	set -e; for model in $(DEMO_MODELS); do \
+	  $(BIN)/anfinsen predict examples/2aee_A.yaml --model $$model --out demo-output/$$model --samples 2 --seeds 1 \
+	    --overwrite; \
+	done
+	$(BIN)/anfinsen evaluate $(foreach model,$(DEMO_MODELS),--model $(model)=demo-output/$(model)) examples/2aee_A.pdb \
+	  --out demo-output/comparison --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

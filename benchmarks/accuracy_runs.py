@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import accuracy_scores as scores
 import numpy as np
-import torch
+import pyarrow.parquet as pq
+from accuracy_models import ALIGNMENT_CLASSES, CONFORMER_SEED, HELIX, NO_ALIGNMENT, Entry, Model, Settings
 
-from anfinsen.chemistry import ComponentLibrary
-from anfinsen.chemistry.read_structure import read_structure_and_library
-from anfinsen.common.errors import ConfigError, InputError
+from anfinsen.chemistry import ComponentLibrary, Structure, read_structure_and_library
+from anfinsen.common.errors import AnfinsenError, ConfigError
 from anfinsen.common.files import write_text
-from anfinsen.common.seeding import torch_generator
-from anfinsen.features import FeatureConfig, complex_from_structure
-from anfinsen.inference.alignment_scores import alignment_scores
-from anfinsen.inference.confidence import contact_probabilities, expected_plddt, ranking_score
-from anfinsen.losses import batch_symmetries, permute_labels
-from anfinsen.metrics import contact_precision, has_clash
-from anfinsen.models.alphafold3 import AlphaFold3
-from anfinsen.nn.batch import Batch, Labels
-from anfinsen.training.data_chains import ChainDataset
-from anfinsen.training.data_structures import hide_polymer_bonds
-from anfinsen.training.examples import structure_example
+from anfinsen.features import complex_from_structure, prepare_job
+from anfinsen.jobs import Job, Polymer
 from anfinsen.training.structure_index import summarise
 
-CONTACT = 8.0  # Å
-LEAST_CONTACT_LENGTH = 40  # residues
-SEPARATION = 24  # residues between the partners of a long-range contact
-DIGITS = 4  # of the residues' figures in the file of results
-CONFORMER_SEED = 0
-ALIGNMENT_CLASSES = ((300, "neff >= 300"), (100, "neff 100-300"), (50, "neff 50-100"), (0, "neff < 50"))
-NO_ALIGNMENT = "no alignment (stored profile)"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the figures of an entry. ``models``: name and SHA-256 of each model's weights."""
-
-    models: dict[str, tuple[str, str]]
-    split: str
-    samples: int
-    steps: int
-    recycles: int
-    seed: int
+BACKBONE = ("N", "CA", "C", "O")  # what the chains' files hold of each residue, in this order
+LEFT = ""  # stands for a model in the rows of entries that are left out
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,16 +38,19 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """The sample that the product would rank first. ``contact``: probability that two tokens are within 8 Å."""
+class Source:
+    """One entry before it is read: ``load`` gives it, or its number of tokens where these are too many.
 
-    coordinates: np.ndarray
-    plddt: np.ndarray
-    contact: np.ndarray
+    ``load`` raises `AnfinsenError` for what cannot be read.
+    """
+
+    kind: str
+    key: str
+    load: Callable[[], Entry | int]
 
 
 class Results:
-    """Rows by their key; with a path also the lines of a file, the first of which tells the settings."""
+    """Rows by set, entry and model; with a path also the lines of a file, the first of which tells the settings."""
 
     def __init__(self, path: Path | None, settings: Settings) -> None:
         """Read what an earlier run left; a last line that was cut off is dropped.
@@ -91,14 +71,20 @@ class Results:
         except json.JSONDecodeError as error:
             raise ConfigError(f"{path} is not a file of results ({error}): name another file.") from error
         if lines[:1] != [header]:
-            raise ConfigError(f"{path} holds the results of other settings or weights: name another file.")
-        self.rows = {(row["set"], row["id"]): row for row in lines[1:]}
+            raise ConfigError(f"{path} holds the results of other settings: name another file.")
+        # Of two rows the later counts: a model's weights may have changed.
+        self.rows = {(row["set"], row["id"], row["model"]): row for row in lines[1:]}
         if whole != text:
             write_text(path, whole)
 
-    def add(self, row: dict[str, object]) -> None:
+    def find(self, name: str, key: str, model: str, weights: str = "") -> Row | None:
+        """Return a row that these weights gave."""
+        row = self.rows.get((name, key, model))
+        return row if row is not None and row["weights"] == weights else None
+
+    def add(self, row: Row) -> None:
         """Keep a row, and write it at once."""
-        self.rows[row["set"], row["id"]] = row
+        self.rows[row["set"], row["id"], row["model"]] = row
         if self._path is None:
             return
         line = json.dumps(row, allow_nan=False) + "\n"
@@ -110,119 +96,57 @@ class Results:
                 file.write(line)
 
 
-@torch.no_grad()
-def predict(model: AlphaFold3, batch: Batch, settings: Settings, name: str) -> Predicted:
-    """Run the trunk once, sample all structures in one batch, and return the one ranked first.
+def chain_sources(folder: Path, split: str, longest: int) -> Iterator[Source]:
+    """Return the protein chains of a split, each with its alignment where it has one."""
+    msas = {}
+    for path in sorted((folder / "msas").glob(f"{split}*.parquet")):
+        table = pq.read_table(path, columns=["id", "a3m"])
+        msas.update(zip(table["id"].to_pylist(), table["a3m"].to_pylist(), strict=True))
+    columns = ["id", "sequence", "x", "y", "z", "msa_neff"]
+    for row in pq.read_table(folder / "chains" / f"{split}.parquet", columns=columns).to_pylist():
+        msa = msas.get(row["id"])
+        kind = (
+            NO_ALIGNMENT if msa is None else next(name for least, name in ALIGNMENT_CLASSES if row["msa_neff"] >= least)
+        )
 
-    The rank is the product's (equation 19) without its term for disorder.
-    """
-    generator = torch_generator(settings.seed, name)
-    trunk = model.trunk(batch, recycles=settings.recycles, generator=generator)
-    x = model.sample(batch, trunk, samples=settings.samples, steps=settings.steps, generator=generator)
-    logits = model.confidence(batch, trunk, x)
-    chain = torch.unique(batch.asym_id, return_inverse=True)[1]
-    polymer = (batch.kind != scores.LIGAND)[batch.atom_to_token].cpu().numpy()
-    atom_chain = chain[batch.atom_to_token].cpu().numpy()[polymer]
-    ranks = []
-    for pae, places in zip(logits.pae, x.cpu().numpy(), strict=True):
-        found = alignment_scores(pae, chain, batch.frame_mask)
-        ranks.append(ranking_score(found.ptm, found.iptm, 0.0, has_clash(places[polymer], atom_chain)))
-    best = int(np.argmax(ranks))
-    return Predicted(
-        coordinates=x[best].double().cpu().numpy(),
-        plddt=expected_plddt(logits.plddt[best]).double().cpu().numpy(),
-        contact=contact_probabilities(model.distogram_logits(trunk)).astype(np.float64),
-    )
+        def load(row: Row = row, msa: str | None = msa) -> Entry | int:
+            length = len(row["sequence"])
+            return length if length > longest else _chain_entry(row, msa)
+
+        yield Source(kind, row["id"], load)
 
 
-def evaluate(
-    models: dict[str, AlphaFold3], batch: Batch, labels: Labels, counted: set[int], settings: Settings, name: str
-) -> dict[str, object]:
-    """Return the scores of every model on one entry, and those of helices; ``counted``: see `placed_groups`."""
-    symmetries = batch_symmetries(batch)
-    row: dict[str, object] = {"tokens": len(batch.restype), "helix": {}}
-    for who, model in models.items():
-        device = next(model.parameters()).device
-        start = time.process_time()
-        out = predict(model, batch.to(device), settings, name)
-        seconds = time.process_time() - start
-        named = permute_labels(torch.from_numpy(out.coordinates), batch, labels, symmetric_atoms=symmetries)
-        truth = scores.Truth.of(batch, named)
-        whole, true, expected = scores.residue_lddt(out.coordinates, truth, out.plddt)
-        row[who] = {
-            "lddt": whole,
-            "plddt": float(out.plddt[truth.resolved].mean()),
-            **scores.protein_scores(out.coordinates, truth),
-            **_precision(out.contact, batch, labels),
-            "classes": scores.class_lddt(out.coordinates, truth),
-            "groups": scores.placed_groups(out.coordinates, truth, counted),
-            "interfaces": scores.interfaces(out.coordinates, truth),
-            "seconds": seconds,
-        }
-        if who == "trained":
-            row["residues"] = {"plddt": expected.round(DIGITS).tolist(), "lddt": true.round(DIGITS).tolist()}
-            row["helix"] = scores.protein_scores(scores.with_helices(truth), truth)
-    return row
+def _chain_entry(row: Row, msa: str | None) -> Entry:
+    polymer = Polymer(kind="protein", ids=("A",), sequence=row["sequence"], unpaired_msa=msa)
+    prepared = prepare_job(Job(name=row["id"], seeds=(CONFORMER_SEED,), entities=(polymer,)), CONFORMER_SEED)
+    return Entry(prepared, with_backbone(prepared.structure, np.stack([row[axis] for axis in "xyz"], axis=-1) / 100))
 
 
-def _precision(contact: np.ndarray, batch: Batch, labels: Labels) -> dict[str, float]:
-    """Contact precision of a single protein chain that has long-range contacts."""
-    known = labels.resolved[batch.distogram_atom].numpy()
-    single = len(torch.unique(batch.asym_id)) == 1 and bool((batch.kind == 0).all() and batch.is_standard.all())
-    if not single or len(known) <= LEAST_CONTACT_LENGTH:
-        return {}
-    beta = labels.coordinates[batch.distogram_atom].double().numpy()
-    near = (np.linalg.norm(beta[:, None] - beta[None], axis=-1) < CONTACT) & known[:, None] & known
-    if not np.triu(near, SEPARATION).any():
-        return {}
-    return {"precision": contact_precision(contact, near, known[:, None] & known, divisor=5.0)}
+def with_backbone(structure: Structure, places: np.ndarray) -> Structure:
+    """Return ``structure`` with N, CA, C and O of each residue at ``places`` [4 L, 3], Å, and nothing else resolved."""
+    atoms = structure.atoms
+    role = np.array([BACKBONE.index(name) if name in BACKBONE else -1 for name in atoms.name.tolist()])
+    resolved = role >= 0
+    x = np.zeros((len(atoms), 3))
+    x[resolved] = places.reshape(-1, len(BACKBONE), 3)[atoms.residue[resolved], role[resolved]]
+    return dataclasses.replace(structure, atoms=dataclasses.replace(atoms, coordinates=x, resolved=resolved))
 
 
-def chain_rows(folder: Path, models: dict[str, AlphaFold3], settings: Settings, chosen: Chosen) -> Iterator[tuple]:
-    """Yield class, key and a function that scores it, for each chain; see `run`."""
-    data = ChainDataset(folder, settings.split)
-    neff = _read_neff(folder, settings.split)
-    for index in range(len(data)):
-        record = data.store.record(index)
-        if not record.has_msa:
-            name = NO_ALIGNMENT
-        else:
-            name = next(name for limit, name in ALIGNMENT_CLASSES if neff[record.id] >= limit)
-
-        def score(index: int = index, record=record) -> dict[str, object]:
-            if len(record.restype) > chosen.longest:
-                return {"tokens": len(record.restype)}
-            batch, labels = data.whole(index)
-            return evaluate(models, batch, labels, set(), settings, record.id)
-
-        yield name, record.id, score
-
-
-def structure_rows(folder: Path, models: dict[str, AlphaFold3], settings: Settings, chosen: Chosen) -> Iterator[tuple]:
-    """Yield class, key and a function that scores it, for each file of the split; see `run`."""
+def structure_sources(folder: Path, split: str, longest: int) -> Iterator[Source]:
+    """Return the files of a split in a folder with a manifest."""
     library = ComponentLibrary()
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        manifest = [row for row in csv.DictReader(file) if row["split"] == settings.split]
-    for entry in manifest:
+        manifest = [row for row in csv.DictReader(file) if row["split"] == split]
+    for row in manifest:
 
-        def score(name: str = entry["file"]) -> dict[str, object]:
-            try:
-                found = read_entry(folder / name, library, chosen.longest)
-            except InputError as error:
-                return {"refused": str(error)}
-            if isinstance(found, int):
-                return {"tokens": found}
-            batch, labels, counted = found
-            return evaluate(models, batch, labels, counted, settings, name)
+        def load(name: str = row["file"]) -> Entry | int:
+            return read_entry(folder / name, library, longest)
 
-        yield entry["kind"], entry["file"], score
+        yield Source(row["kind"], row["file"], load)
 
 
-def read_entry(path: Path, library: ComponentLibrary, longest: int) -> tuple[Batch, Labels, set[int]] | int:
-    """Return features, labels and the asym ids of chains that are scored; or the number of tokens if it is larger.
-
-    The chains are those of the file as it stands, each with its sequence alone (no alignment is known for these
-    entries); disulfides are hidden, as a user seldom knows them.
+def read_entry(path: Path, library: ComponentLibrary, longest: int) -> Entry | int:
+    """Return the molecules of a file as they stand, each chain with its sequence alone; or the number of tokens.
 
     Raises:
         InputError: the file cannot be used; the message says why.
@@ -231,51 +155,87 @@ def read_entry(path: Path, library: ComponentLibrary, longest: int) -> tuple[Bat
     with_atoms = len(np.unique(structure.atoms.residue))
     if with_atoms > longest:
         return with_atoms  # every residue is one token at least
-    complex_ = complex_from_structure(structure, own, seed=CONFORMER_SEED)
-    if len(complex_.tokens) > longest:
-        return len(complex_.tokens)
-    batch, labels = structure_example(complex_, FeatureConfig(), CONFORMER_SEED)
-    summary = summarise(complex_.structure, len(complex_.tokens))
-    return hide_polymer_bonds(batch), labels, {chain.asym_id for chain in summary.chains}
+    prepared = complex_from_structure(structure, own, seed=CONFORMER_SEED)
+    if len(prepared.tokens) > longest:
+        return len(prepared.tokens)
+    chains = summarise(prepared.structure, len(prepared.tokens)).chains
+    counted = frozenset(chain.asym_id - 1 for chain in chains)
+    return Entry(prepared, prepared.structure, counted, from_file=True)
 
 
-def run(name: str, entries: Iterator[tuple], results: Results, chosen: Chosen) -> tuple[list[dict], list[dict]]:
-    """Score the entries that `results` does not have yet; return the rows scored and those left out.
+def run(
+    name: str, sources: Iterator[Source], models: Sequence[Model], results: Results, chosen: Chosen
+) -> tuple[list[Row], list[Row]]:
+    """Score what `results` does not have yet; return one row for each entry, and the entries that are left out.
 
-    ``entries`` yields class, key, and a function that gives the scores; or, for an entry that is left out, its tokens
-    or why it is refused.
+    A row has ``set``, ``id``, ``class``, ``tokens`` and ``models``: the scores by model, ideal helices among them.
     """
-    scored, left = [], []
+    scored: list[Row] = []
+    left: list[Row] = []
     taken: Counter[str] = Counter()
-    for class_, key, score in entries:
-        if taken[class_] >= chosen.limit:
+    for source in sources:
+        if taken[source.kind] >= chosen.limit:
             continue
-        row = results.rows.get((name, key))
-        # An entry that was too large for an earlier run may not be for this one.
-        if row is None or not ("trained" in row or "refused" in row or row["tokens"] > chosen.longest):
-            row = {"set": name, "id": key, "class": class_, **score()}
-            results.add(row)
-            print(_line(row), flush=True)
-        if "trained" in row and row["tokens"] <= chosen.longest:
+        row = _entry_row(name, source, models, results, chosen)
+        if "models" in row:
             scored.append(row)
-            taken[class_] += 1
+            taken[source.kind] += 1
         else:
             left.append(row)
     return scored, left
 
 
-def _line(row: dict[str, object]) -> str:
+def _entry_row(name: str, source: Source, models: Sequence[Model], results: Results, chosen: Chosen) -> Row:
+    labels: Row = {"set": name, "id": source.key, "class": source.kind}
+    gone = results.find(name, source.key, LEFT)
+    # An entry that was too large for an earlier run may not be for this one.
+    if gone is not None and ("refused" in gone or gone["tokens"] > chosen.longest):
+        return gone
+    found: dict[str, Row] = {}
+    entry: Entry | None = None
+    for model in (None, *models):
+        who, weights = (HELIX, "") if model is None else (model.name, model.weights)
+        row = results.find(name, source.key, who, weights)
+        if row is not None and row["tokens"] > chosen.longest:
+            return {**labels, "tokens": row["tokens"]}
+        if row is None:
+            added = {**labels, "model": who, "weights": weights}
+            try:
+                loaded = entry or source.load()
+                if isinstance(loaded, Entry):
+                    entry = loaded
+                    row = {**added, "tokens": len(entry.prepared.tokens), "scores": _scores(entry, model, source.key)}
+                else:
+                    row = {**added, "model": LEFT, "weights": "", "tokens": loaded}
+            except AnfinsenError as error:
+                row = {**added, "model": LEFT, "weights": "", "refused": str(error)}
+            results.add(row)
+            print(_line(row), flush=True)
+        if "scores" not in row:
+            return row
+        found[who] = row
+    tokens = found[HELIX]["tokens"]
+    return {**labels, "tokens": tokens, "models": {who: row["scores"] for who, row in found.items() if row["scores"]}}
+
+
+def _scores(entry: Entry, model: Model | None, key: str) -> Row:
+    """Scores of one model, None for helices; nothing where it does not fold such an entry."""
+    if model is None:
+        return scores.helix_scores(entry.reference)
+    if model.chains_only and (entry.from_file or not entry.is_single_protein):
+        return {}
+    start = time.process_time()
+    predicted = model.fold(entry, key)
+    seconds = time.process_time() - start
+    return {**scores.all_scores(predicted, entry.reference, set(entry.counted)), "seconds": seconds}
+
+
+def _line(row: Row) -> str:
     title = f"{row['id']} [{row['class']}]"
-    if "trained" not in row:
-        return (
-            f"{title}: left out, {row['refused'] if 'refused' in row else 'at least ' + str(row['tokens']) + ' tokens'}"
-        )
-    each = ", ".join(f"{who} {row[who]['lddt']:.3f} ({row[who]['seconds']:.1f} s)" for who in ("trained", "untrained"))
-    return f"{title} {row['tokens']} tokens: lDDT {each}, pLDDT {row['trained']['plddt']:.1f}"
-
-
-def _read_neff(folder: Path, split: str) -> dict[str, float]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(folder / "chains" / f"{split}.parquet", columns=["id", "msa_neff"])
-    return dict(zip(table["id"].to_pylist(), map(float, table["msa_neff"].to_pylist()), strict=True))
+    if "scores" not in row:
+        why = row["refused"] if "refused" in row else f"at least {row['tokens']} tokens"
+        return f"{title}: left out, {why}"
+    each = row["scores"]
+    parts = [f"{label} {each[key]:.3f}" for key, label in (("lddt", "lDDT"), ("tm", "TM")) if key in each]
+    parts += [f"{each['seconds']:.1f} s"] if "seconds" in each else []
+    return f"{title} {row['tokens']} tokens, {row['model']}: {', '.join(parts) or 'not folded'}"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from accuracy_models import ALIGNMENT_CLASSES, HELIX
 
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.metrics import spearman
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 RESAMPLES = 1000
 FEWEST_GROUPS = 5  # with fewer, resampling pretends to know more than it does
 INTERVAL = (2.5, 97.5)  # per cent
 CLOSE = 2.0  # Å, a ligand that is right (PoseBusters)
 ACCEPTABLE = 0.23  # DockQ
-MODELS = ("trained", "untrained")
-BASELINES = (*MODELS, "helix")
+CONTACTS = {"contacts_l5": "L/5", "contacts_l2": "L/2", "contacts_l": "L"}
 
 
 def interval(groups: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], float]) -> tuple[float, float] | None:
@@ -55,111 +56,124 @@ def table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 
 
 def by_class(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Return the rows of each class, classes in order, and of all."""
+    """Return the rows of each class, the deepest alignments first and other classes by name, and of all."""
+    depths = [name for _, name in ALIGNMENT_CLASSES]
     names = sorted({str(row["class"]) for row in rows})
+    names.sort(key=lambda name: depths.index(name) if name in depths else len(depths))
     return [*((name, [row for row in rows if row["class"] == name]) for name in names), ("all", list(rows))]
+
+
+def models_of(rows: Iterable[Row], *, helix: bool = True) -> list[str]:
+    """Return the models that any row has, in the order they were given; ideal helices last, if at all."""
+    names = list(dict.fromkeys(who for row in rows for who in row["models"]))
+    return [*(who for who in names if who != HELIX), *([HELIX] if helix and HELIX in names else [])]
+
+
+def with_score(rows: Iterable[Row], key: str) -> list[Row]:
+    """Return the rows for which some model that was run has a score; helices alone do not count."""
+    return [row for row in rows if any(key in scores for who, scores in row["models"].items() if who != HELIX)]
 
 
 def values(rows: Iterable[Row], who: str, key: str) -> list[list[float]]:
     """Return one score of every row, each a list of at most one value."""
-    return [[row[who][key]] if key in row[who] else [] for row in rows]
+    return [[row["models"][who][key]] if key in row["models"].get(who, {}) else [] for row in rows]
 
 
 def parts(rows: Iterable[Row], who: str, what: str, name: str, pick: tuple[str, str]) -> list[list[float]]:
-    """Return what lists in the rows hold: ``row[who][what]`` has records; those with ``pick`` give ``name``."""
-    return [[part[name] for part in row[who][what] if part[pick[0]] == pick[1]] for row in rows]
+    """Return what lists in the rows hold: ``what`` of a model has records; those with ``pick`` give ``name``."""
+    found = [row["models"].get(who, {}).get(what, []) for row in rows]
+    return [[part[name] for part in each if part[pick[0]] == pick[1]] for each in found]
 
 
 def protein_table(rows: Sequence[Row]) -> str:
-    """lDDT-CA and TM-score within protein chains, per class, against both baselines."""
-    header = ["class", "n", *(f"{what}: {who}" for what in ("lDDT-Cα", "TM") for who in BASELINES), "CPU s"]
+    """lDDT-CA and TM-score within protein chains, per class, of every model and of ideal helices; CPU seconds."""
+    rows = with_score(rows, "lddt_ca")
+    names = models_of(rows)
+    timed = [who for who in names if who != HELIX]
+    header = ["class", "n", *(f"{what}: {who}" for what in ("lDDT-Cα", "TM") for who in names)]
     lines = []
-    for name, group in by_class([row for row in rows if "lddt_ca" in row["trained"]]):
-        scores = [cell(values(group, who, key)) for key in ("lddt_ca", "tm") for who in BASELINES]
-        seconds = np.mean([row["trained"]["seconds"] for row in group]) if group else 0.0
-        lines.append([name, len(group), *scores, f"{seconds:.1f}"])
-    return table(header, lines)
+    for name, group in by_class(rows):
+        scores = [cell(values(group, who, key)) for key in ("lddt_ca", "tm") for who in names]
+        seconds = [_median(values(group, who, "seconds")) for who in timed]
+        lines.append([name, len(group), *scores, *seconds])
+    return table([*header, *(f"CPU s (median): {who}" for who in timed)], lines)
+
+
+def _median(groups: Sequence[Sequence[float]]) -> str:
+    found = [value for group in groups for value in group]
+    return f"{np.median(found):.1f}" if found else "–"
 
 
 def contact_table(rows: Sequence[Row]) -> str:
-    """Precision of long-range contacts (top L/5), per class."""
-    header = ["class", "n", *(f"contacts L/5: {who}" for who in MODELS)]
-    known = [row for row in rows if "precision" in row["trained"]]
-    return table(
-        header,
-        (
-            [name, len(group), *(cell(values(group, who, "precision")) for who in MODELS)]
-            for name, group in by_class(known)
-        ),
-    )
+    """Precision of long-range contacts (top L/5, L/2, L), per class."""
+    rows = with_score(rows, "contacts_l")
+    names = models_of(rows, helix=False)
+    header = ["class", "n", *(f"{label}: {who}" for who in names for label in CONTACTS.values())]
+    lines = []
+    for name, group in by_class(rows):
+        lines.append([name, len(group), *(cell(values(group, who, key)) for who in names for key in CONTACTS)])
+    return table(header, lines)
 
 
 def complex_table(rows: Sequence[Row]) -> str:
-    """All-atom lDDT of whole complexes per class, with the mean pLDDT."""
-    header = ["class", "n", "tokens (mean)", *(f"lDDT: {who}" for who in MODELS), "pLDDT", "CPU s"]
+    """All-atom lDDT of the polymers of whole entries per class, with the mean pLDDT."""
+    names = models_of(rows, helix=False)
+    header = ["class", "n", "tokens (mean)", *(f"{what}: {who}" for what in ("lDDT", "pLDDT") for who in names)]
     lines = []
     for name, group in by_class(rows):
-        scores = [cell(values(group, who, "lddt")) for who in MODELS]
-        means = [np.mean([row["trained"][key] for row in group]) for key in ("plddt", "seconds")]
-        tokens = np.mean([row["tokens"] for row in group])
-        lines.append([name, len(group), f"{tokens:.0f}", *scores, *(f"{mean:.1f}" for mean in means)])
+        tokens = np.mean([row["tokens"] for row in group]) if group else 0.0
+        scores = [cell(values(group, who, "lddt")) for who in names]
+        scores += [cell(values(group, who, "plddt"), digits=1) for who in names]
+        lines.append([name, len(group), f"{tokens:.0f}", *scores])
     return table(header, lines)
 
 
 def interaction_table(rows: Sequence[Row]) -> str:
     """All-atom lDDT per interaction class; each entry that has such pairs counts once."""
-    names = {name for row in rows for name in row["trained"]["classes"]}
-    names = sorted(names, key=lambda name: (name.startswith("inter"), name))
+    names = models_of(rows, helix=False)
+    kinds = {kind for row in rows for who in names for kind in row["models"].get(who, {}).get("classes", {})}
     lines = []
-    for name in names:
-        found = [row for row in rows if name in row["trained"]["classes"]]
-        each = [cell([[row[who]["classes"][name]] for row in found]) for who in MODELS]
-        lines.append([name, len(found), *each])
-    return table(["atom pairs", "n", *(f"lDDT: {who}" for who in MODELS)], lines)
+    for kind in sorted(kinds, key=lambda kind: (kind.startswith("inter"), kind)):
+        found = {
+            who: [[row["models"][who]["classes"][kind]] for row in rows if kind in _classes(row, who)] for who in names
+        }
+        lines.append([kind, max(map(len, found.values())), *(cell(found[who]) for who in names)])
+    return table(["atom pairs", "n", *(f"lDDT: {who}" for who in names)], lines)
+
+
+def _classes(row: Row, who: str) -> Mapping[str, float]:
+    found: Mapping[str, float] = row["models"].get(who, {}).get("classes", {})
+    return found
 
 
 def placement_table(rows: Sequence[Row]) -> str:
     """Pocket-aligned RMSD of ligands, ions and modified residues."""
-    lines = []
+    names, lines = models_of(rows, helix=False), []
     for what in ("ligand", "linked ligand", "ion", "modified residue"):
-        found = {who: parts(rows, who, "groups", "rmsd", ("what", what)) for who in MODELS}
-        entries = sum(map(bool, found["trained"]))
-        if entries:
-            lines.append(
-                [
-                    what,
-                    sum(map(len, found["trained"])),
-                    entries,
-                    *(cell(found[who], lambda rmsd: float(np.mean(rmsd < CLOSE))) for who in MODELS),
-                    *(cell(found[who], lambda rmsd: float(np.median(rmsd)), 1) for who in MODELS),
-                ]
-            )
-    header = ["what", "n", "entries", *(f"share < 2 Å: {w}" for w in MODELS), *(f"median Å: {w}" for w in MODELS)]
-    return table(header, lines)
+        found = {who: parts(rows, who, "groups", "rmsd", ("what", what)) for who in names}
+        if any(map(any, found.values())):
+            share = [cell(found[who], lambda rmsd: float(np.mean(rmsd < CLOSE))) for who in names]
+            middle = [cell(found[who], lambda rmsd: float(np.median(rmsd)), 1) for who in names]
+            lines.append([what, *_counts(found), *share, *middle])
+    header = ["what", "n", "entries", *(f"share < 2 Å: {w}" for w in names), *(f"median Å: {w}" for w in names)]
+    return table(header, lines) if lines else ""
 
 
 def interface_table(rows: Sequence[Row]) -> str:
-    """Quality of interfaces between polymer chains (DockQ, F1 of contacts; `accuracy_scores.interfaces`)."""
-    lines = []
-    for kinds in sorted({str(part["kinds"]) for row in rows for part in row["trained"]["interfaces"]}):
-        found = {who: parts(rows, who, "interfaces", "dockq_f1", ("kinds", kinds)) for who in MODELS}
-        lines.append(
-            [
-                kinds,
-                sum(map(len, found["trained"])),
-                sum(map(bool, found["trained"])),
-                *(cell(found[who]) for who in MODELS),
-                *(cell(found[who], lambda score: float(np.mean(score >= ACCEPTABLE))) for who in MODELS),
-            ]
-        )
-    header = [
-        "interface",
-        "n",
-        "entries",
-        *(f"DockQ (F1): {w}" for w in MODELS),
-        *(f"share ≥ 0.23: {w}" for w in MODELS),
-    ]
-    return table(header, lines)
+    """Quality of interfaces between polymer chains (DockQ with the F1 of contacts)."""
+    names, lines = models_of(rows, helix=False), []
+    every = [part for row in rows for who in names for part in row["models"].get(who, {}).get("interfaces", [])]
+    for kinds in sorted({str(part["kinds"]) for part in every}):
+        found = {who: parts(rows, who, "interfaces", "dockq_f1", ("kinds", kinds)) for who in names}
+        share = [cell(found[who], lambda score: float(np.mean(score >= ACCEPTABLE))) for who in names]
+        lines.append([kinds, *_counts(found), *(cell(found[who]) for who in names), *share])
+    header = ["interface", "n", "entries", *(f"DockQ (F1): {w}" for w in names), *(f"share ≥ 0.23: {w}" for w in names)]
+    return table(header, lines) if lines else ""
+
+
+def _counts(found: Mapping[str, Sequence[Sequence[float]]]) -> tuple[int, int]:
+    """The most things and entries that a model has."""
+    return max(sum(map(len, each)) for each in found.values()), max(sum(map(bool, each)) for each in found.values())
 
 
 def rank_correlation(pairs: np.ndarray) -> float:
@@ -173,19 +187,20 @@ def rank_correlation(pairs: np.ndarray) -> float:
 def correlation_table(sets: Mapping[str, Sequence[Row]]) -> str:
     """Spearman correlation of pLDDT with true lDDT over entries, over all residues, and within one entry."""
     lines = []
-    for name, rows in sets.items():
-        if not rows:
-            continue
-        whole = [[[row["trained"]["plddt"], row["trained"]["lddt"]]] for row in rows]
-        residues = [list(zip(row["residues"]["plddt"], row["residues"]["lddt"], strict=True)) for row in rows]
-        within = [rank_correlation(np.array(pairs)) for pairs in residues if pairs]
-        cells = [
-            _correlation(whole),
-            _correlation(residues),
-            cell([[value] for value in within if np.isfinite(value)], digits=2),
-        ]
-        lines.append([name, len(rows), sum(map(len, residues)), *cells])
-    return table(["set", "entries", "residues", "over entries", "over residues", "within an entry (mean)"], lines)
+    for name, every in sets.items():
+        for who in models_of(every, helix=False):
+            rows = [row["models"][who] for row in every if who in row["models"]]
+            whole = [[[row["plddt"], row["lddt"]]] for row in rows]
+            residues = [list(zip(row["residues"]["plddt"], row["residues"]["lddt"], strict=True)) for row in rows]
+            within = [rank_correlation(np.array(pairs)) for pairs in residues if pairs]
+            cells = [
+                _correlation(whole),
+                _correlation(residues),
+                cell([[value] for value in within if np.isfinite(value)], digits=2),
+            ]
+            lines.append([name, who, len(rows), sum(map(len, residues)), *cells])
+    header = ["set", "model", "entries", "residues", "over entries", "over residues", "within an entry (mean)"]
+    return table(header, lines)
 
 
 def _correlation(groups: Sequence[Sequence[Sequence[float]]]) -> str:
@@ -194,18 +209,19 @@ def _correlation(groups: Sequence[Sequence[Sequence[float]]]) -> str:
     return cell(filled, rank_correlation, 2) if np.isfinite(rank_correlation(np.concatenate(filled))) else "–"
 
 
-def gain_table(sets: Mapping[str, Sequence[Row]]) -> str:
-    """How much better the trained model is, entry by entry, than each baseline."""
+def gain_table(sets: Mapping[str, Sequence[Row]], baselines: Sequence[str]) -> str:
+    """How much better each model is, entry by entry, than each baseline."""
     lines = []
     for name, rows in sets.items():
-        for key, label in (("lddt", "lDDT, all atoms"), ("lddt_ca", "lDDT-Cα"), ("tm", "TM")):
-            gains = [
-                [[row["trained"][key] - row[who][key]] if key in row[who] else [] for row in rows]
-                for who in ("untrained", "helix")
-            ]
-            if any(gains[0]):
-                lines.append([name, label, *map(cell, gains)])
-    return table(["set", "score", "trained − untrained", "trained − helix"], lines)
+        for who in models_of(rows, helix=False):
+            for key, label in (("lddt", "lDDT, all atoms"), ("lddt_ca", "lDDT-Cα"), ("tm", "TM")):
+                gains = []
+                for other in baselines:
+                    pairs = zip(values(rows, who, key), values(rows, other, key), strict=True)
+                    gains.append([[mine[0] - theirs[0]] if mine and theirs else [] for mine, theirs in pairs])
+                if who not in baselines and any(map(any, gains)):
+                    lines.append([name, who, label, *map(cell, gains)])
+    return table(["set", "model", "score", *(f"minus {other}" for other in baselines)], lines) if lines else ""
 
 
 def left_out(rows: Sequence[Row], longest: int) -> str:

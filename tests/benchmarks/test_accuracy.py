@@ -1,4 +1,4 @@
-"""The evaluation measures what it says: against RDKit, scipy and brute force, and it goes on where it stopped."""
+"""The benchmark measures what it says: against RDKit, scipy and brute force, and it goes on where it stopped."""
 
 import dataclasses
 import importlib
@@ -12,116 +12,139 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdMolAlign
 from scipy import stats
-from scipy.spatial.transform import Rotation
 
-from anfinsen.chemistry import ComponentLibrary
-from anfinsen.common.errors import ConfigError
+from anfinsen.chemistry import ChainKind, ComponentLibrary
+from anfinsen.common.errors import ConfigError, InputError
+from anfinsen.inference.evaluation_files import Predicted
+from anfinsen.inference.evaluation_pair import Pair
+from anfinsen.jobs import Job, Ligand, Modification, Polymer, job_structure
+from anfinsen.metrics.ligands import isomorphisms
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-BACKBONE = ("N", "CA", "C", "O")
+NAMES = ("models", "scores", "tables", "runs")
 
 
 @pytest.fixture(scope="module")
 def accuracy():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-        names = ("scores", "tables", "runs")
-        modules = {name: importlib.import_module(f"accuracy_{name}") for name in names}
-        yield SimpleNamespace(**modules)
-        for name in names:
-            del sys.modules[f"accuracy_{name}"]
+        modules = {name: importlib.import_module(f"accuracy_{name}") for name in NAMES}
+        yield SimpleNamespace(main=importlib.import_module("accuracy"), **modules)
+        for name in ("accuracy", *(f"accuracy_{name}" for name in NAMES)):
+            del sys.modules[name]
 
 
-def _truth(scores, parts, seed=0):
-    """A complex of made-up atoms; ``parts``: kind, atoms per residue, residues, place of the middle."""
+def _complex(*entities, seed=0):
+    """Every residue as its component's ideal conformer, residues of a chain 5 Å apart on a walk."""
+    structure, library = job_structure(Job(name="made", seeds=(1,), entities=entities))
     rng = np.random.default_rng(seed)
-    columns = {name: [] for name in ("kind", "chain", "residue", "number", "token", "standard", "name")}
-    places, residues, tokens = [], 0, 0
-    for chain, (kind, atoms, count, middle) in enumerate(parts, start=1):
-        places.append(np.array(middle) + 6.0 * rng.normal(size=(atoms * count, 3)))
-        for number in range(1, count + 1):
-            for atom in range(atoms):
-                ligand = kind == scores.LIGAND
-                names = BACKBONE if kind == scores.PROTEIN else scores.NUCLEIC_BACKBONE
-                row = (kind, chain, residues, number, tokens, not ligand, names[atom % len(names)])
-                for column, value in zip(columns.values(), row, strict=True):
-                    column.append(value)
-                tokens += ligand
-            residues += 1
-            tokens += kind != scores.LIGAND
-    arrays = {name: np.array(values) for name, values in columns.items()}
-    total = len(arrays["kind"])
-    return scores.Truth(
-        coordinates=np.concatenate(places),
-        resolved=rng.random(total) < 0.9,
-        element=np.full(total, 6),
-        bonds=np.zeros((tokens, tokens), dtype=bool),
-        **arrays,
-    )
+    steps = rng.normal(size=(len(structure.residues), 3))
+    walk = np.cumsum(5.0 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
+    x = walk[structure.atoms.residue]
+    for row in range(len(x)):
+        component = library.get(str(structure.residues.name[structure.atoms.residue[row]]))
+        place = component.atom_names.tolist().index(structure.atoms.name[row])
+        x[row] += component.ideal[place] - component.ideal.mean(0)
+    return _at(structure, x), library
 
 
-def _complex(scores, seed=0):
-    far = (14.0, 0.0, 0.0)
-    return _truth(
-        scores,
-        [
-            (scores.PROTEIN, 4, 12, (0.0, 0.0, 0.0)),
-            (scores.PROTEIN, 4, 10, far),
-            (scores.RNA, 6, 8, (0.0, 14.0, 0.0)),
-            (scores.DNA, 6, 8, (0.0, 0.0, 14.0)),
-            (scores.DNA, 6, 8, (9.0, 0.0, 14.0)),
-            (scores.LIGAND, 7, 1, (5.0, 5.0, 0.0)),
-            (scores.LIGAND, 1, 1, (5.0, 0.0, 5.0)),
-        ],
-        seed,
-    )
+def _at(structure, x, resolved=None):
+    known = np.ones(len(x), dtype=bool) if resolved is None else resolved
+    atoms = dataclasses.replace(structure.atoms, coordinates=x.astype(np.float64), resolved=known)
+    return dataclasses.replace(structure, atoms=atoms)
+
+
+ENTITIES = (
+    Polymer(kind="protein", ids=("A", "B"), sequence="GSWKYEAFLR"),
+    Polymer(kind="rna", ids=("R",), sequence="ACGU"),
+    Polymer(kind="dna", ids=("D", "E"), sequence="ACGT"),
+    Ligand(ids=("L",), ccd_codes=("ATP",)),
+    Ligand(ids=("M",), ccd_codes=("ZN",)),
+)
 
 
 def test_lddt_of_every_class_is_that_of_a_loop_over_pairs(accuracy):
-    scores = accuracy.scores
-    truth = _complex(scores)
-    x = truth.coordinates + np.random.default_rng(1).normal(size=truth.coordinates.shape)
+    rng = np.random.default_rng(1)
+    structure, _ = _complex(*ENTITIES)
+    true, chain, residue = structure.atoms.coordinates, structure.atom_chain, structure.atoms.residue
+    x = true + rng.normal(size=true.shape)
+    known = rng.random(len(x)) < 0.8
+    order = accuracy.scores.KINDS
+    kind = [order.index(structure.chains[c].kind) for c in chain]
     kept, total = {}, {}
+    apart, made = (np.linalg.norm(y[:, None] - y, axis=-1).tolist() for y in (true, x))
     for i in range(len(x)):
         for j in range(i):
-            first, second = sorted((int(truth.kind[i]), int(truth.kind[j])))
-            within = truth.chain[i] == truth.chain[j]
-            same = truth.token[i] == truth.token[j] if first == scores.LIGAND else truth.residue[i] == truth.residue[j]
+            first, second = sorted((kind[i], kind[j]))
+            same = residue[i] == residue[j] and order[first] is not ChainKind.LIGAND
             radius = 30.0 if first in (1, 2) and second in (1, 2) else 15.0
-            true, found = (np.linalg.norm(y[i] - y[j]) for y in (truth.coordinates, x))
-            if same or true > radius or not (truth.resolved[i] and truth.resolved[j]):
+            wanted, found = apart[i][j], made[i][j]
+            if same or wanted > radius or not (known[i] and known[j]):
                 continue
-            kinds = [scores.KINDS[kind] for kind in (first, second)]
-            name = f"intra/{kinds[0]}" if within else "inter/" + "-".join(kinds)
+            names = [order[k].value for k in (first, second)]
+            name = f"intra/{names[0]}" if chain[i] == chain[j] else "inter/" + "-".join(names)
             total[name] = total.get(name, 0) + 1
-            kept[name] = kept.get(name, 0) + np.mean([abs(found - true) < limit for limit in (0.5, 1, 2, 4)])
+            kept[name] = kept.get(name, 0) + sum(abs(found - wanted) < limit for limit in (0.5, 1, 2, 4)) / 4
     expected = {name: kept[name] / count for name, count in total.items()}
-    assert len(expected) == 13  # a single RNA: no pair of RNA chains
-    assert scores.class_lddt(x, truth) == pytest.approx(expected)
+    assert len(expected) >= 10
+    found = accuracy.scores.class_lddt(accuracy.scores.Placed(structure, x, known))
+    assert found == pytest.approx(expected)
+
+
+def test_a_complex_against_itself_and_shaken(accuracy):
+    structure, library = _complex(*ENTITIES)
+    perfect = accuracy.scores.all_scores(Predicted(structure, library), structure, {5, 6})
+    assert perfect["lddt"] == 1
+    assert set(perfect["classes"].values()) == {1.0}
+    assert {group["what"] for group in perfect["groups"]} == {"ligand", "ion"}
+    assert max(group["rmsd"] for group in perfect["groups"]) == pytest.approx(0, abs=1e-6)
+    assert perfect["interfaces"]
+    assert all(part["dockq_f1"] == pytest.approx(1.0) for part in perfect["interfaces"])
+    x = structure.atoms.coordinates + np.random.default_rng(2).normal(size=structure.atoms.coordinates.shape)
+    worse = accuracy.scores.all_scores(Predicted(_at(structure, x), library), structure, {5})
+    assert 0.3 < worse["lddt"] < 0.9
+    assert [group["what"] for group in worse["groups"]] == ["ligand"]  # the ion is not counted
+    assert 0.5 < worse["groups"][0]["rmsd"] < 4
+    assert json.dumps(worse, allow_nan=False)
+
+
+def test_modified_residues_are_measured_in_the_frame_of_their_surroundings(accuracy):
+    changed = (Modification(position=5, code="SEP"),)
+    structure, library = _complex(Polymer(kind="protein", ids=("A",), sequence="GSWKSEAFLR", modifications=changed))
+    own = structure.residues.name[structure.atoms.residue] == "SEP"
+    x = structure.atoms.coordinates.copy()
+    x[own] += (0.0, 0.0, 3.0)
+    x = x[:, [1, 2, 0]] + 20.0  # a turn, and a shift
+    (rmsd,) = accuracy.scores.all_scores(Predicted(_at(structure, x), library), structure, set())["groups"]
+    assert rmsd == {"what": "modified residue", "rmsd": pytest.approx(3.0)}
+    # Phosphate's oxygens that have changed places are none the worse; those of the backbone are.
+    y = structure.atoms.coordinates.copy()
+    oxygens = [int(np.flatnonzero(own & (structure.atoms.name == name))[0]) for name in ("O1P", "O2P")]
+    y[oxygens] = y[oxygens[::-1]]
+    known = np.ones(len(y), dtype=bool)
+    assert accuracy.scores.modified_residues(accuracy.scores.Placed(structure, y, known)) == [
+        pytest.approx(0, abs=1e-6)
+    ]
 
 
 @pytest.mark.parametrize(
     "smiles", ["Cc1ccc(cc1)C(F)(F)F", "CC(C)(C)c1ccc(O)cc1", "F[P-](F)(F)(F)(F)F", "OCC(CO)(CO)CO"]
 )
-def test_ligand_rmsd_with_symmetric_atoms_is_rdkits(accuracy, smiles):
+def test_symmetric_atoms_are_those_of_rdkit(smiles):
     molecule = Chem.MolFromSmiles(smiles)
     rng = np.random.default_rng(3)
     places = 3.0 * rng.normal(size=(molecule.GetNumAtoms(), 3))
     matches = molecule.GetSubstructMatches(molecule, uniquify=False, maxMatches=1000)
-    assert len(matches) > 1
-    n = len(places)
-    truth = dataclasses.replace(
-        _truth(accuracy.scores, [(accuracy.scores.LIGAND, n, 1, (0, 0, 0))]),
-        coordinates=places,
-        resolved=np.ones(n, dtype=bool),
-        element=np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()]),
-        bonds=Chem.GetAdjacencyMatrix(molecule).astype(bool),
-    )
+    elements = np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
+    bonds = np.array([(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()])
+    rows = isomorphisms((elements, bonds), (elements, bonds))
+    assert len(rows) == len(matches) > 1
     for match in (matches[0], matches[-1], matches[len(matches) // 2]):
         x = places[list(match)] + 0.4 * rng.normal(size=places.shape)
         both = [_with_places(molecule, where) for where in (x, places)]
         expected = rdMolAlign.CalcRMS(both[0], both[1], maxMatches=10_000)
-        assert accuracy.scores.symmetric_rmsd(x, truth, np.arange(n)) == pytest.approx(expected, abs=1e-6)
+        square = ((x[rows] - places) ** 2).sum(-1).mean(-1)
+        assert np.sqrt(square.min()) == pytest.approx(expected, abs=1e-6)
 
 
 def _with_places(molecule, places):
@@ -133,81 +156,43 @@ def _with_places(molecule, places):
     return copy
 
 
-def test_a_ligand_is_measured_in_the_frame_of_its_pocket(accuracy):
-    scores = accuracy.scores
-    truth = _complex(scores)
-    ligand, ion = truth.chain == 6, truth.chain == 7
-    everything = np.ones(len(ion), dtype=bool)
-    truth = dataclasses.replace(truth, resolved=everything)
-    x = truth.coordinates.copy()
-    x[ligand] += (0.0, 0.0, 3.0)
-    chain, counts = np.unique(_near(truth, ligand & truth.resolved), return_counts=True)
-    # what is not in the pocket's chain may be anywhere
-    x[(truth.chain != chain[counts.argmax()]) & (truth.kind != scores.LIGAND)] += 20.0
-    x = Rotation.random(random_state=2).apply(x) + 5.0
-    found = scores.placed_groups(x, truth, {6})
-    assert [group["what"] for group in found] == ["ligand"]
-    assert found[0]["rmsd"] == pytest.approx(3.0)
-    assert {group["what"] for group in scores.placed_groups(truth.coordinates, truth, {6, 7})} == {"ligand", "ion"}
-    linked = truth.bonds.copy()
-    linked[truth.token[ligand][0], truth.token[0]] = linked[truth.token[0], truth.token[ligand][0]] = True
-    linked = dataclasses.replace(truth, bonds=linked)
-    assert scores.placed_groups(x, linked, {6})[0]["what"] == "linked ligand"
-
-
-def _near(truth, ligand):
-    polymer = (truth.kind != 3) & truth.resolved
-    distance = np.linalg.norm(truth.coordinates[polymer][:, None] - truth.coordinates[ligand], axis=-1).min(1)
-    return truth.chain[polymer][distance < 10.0]
-
-
-def test_interfaces_of_a_collapsed_structure_are_worth_little(accuracy):
-    truth = _complex(accuracy.scores)
-    perfect = accuracy.scores.interfaces(truth.coordinates, truth)
-    assert {part["kinds"] for part in perfect} >= {"protein-protein", "rna-dna", "dna-dna", "protein-rna"}
-    assert all(part["dockq"] == part["dockq_f1"] == pytest.approx(1.0) for part in perfect)
-    collapsed = accuracy.scores.interfaces(0.01 * truth.coordinates, truth)
-    assert len(collapsed) == len(perfect)
-    for part in collapsed:  # every native contact is there, and so is every other pair of residues
-        assert part["dockq"] > 1 / 3
-        assert part["dockq_f1"] < part["dockq"] - 0.1
-    away = truth.coordinates + 100.0 * (truth.chain % 2)[:, None]
-    parted = [part for part in accuracy.scores.interfaces(away, truth) if part["kinds"] == "protein-protein"]
-    assert parted[0]["dockq"] == parted[0]["dockq_f1"]  # no contact at all: both shares are 0
-
-
-def test_residues_have_the_mean_plddt_of_their_atoms(accuracy):
-    truth = _complex(accuracy.scores)
-    whole, true, plddt = accuracy.scores.residue_lddt(truth.coordinates, truth, truth.residue.astype(float))
-    assert whole == 1.0 and np.all(true == 1.0)
-    assert plddt.tolist() == pytest.approx(np.unique(truth.residue[truth.resolved]).tolist())
-
-
 def test_helices_follow_residue_numbers_across_a_gap(accuracy):
-    scores = accuracy.scores
-    truth = _truth(scores, [(scores.PROTEIN, 4, 40, (0, 0, 0)), (scores.RNA, 6, 4, (9, 0, 0))])
-    gap = (truth.kind != scores.PROTEIN) | (truth.number < 15) | (truth.number > 20)
-    fields = {f.name: getattr(truth, f.name) for f in dataclasses.fields(truth)}
-    truth = scores.Truth(**{name: value[gap] if name != "bonds" else value for name, value in fields.items()})
-    alpha = (truth.kind == scores.PROTEIN) & (truth.name == "CA")
-    x = truth.coordinates.copy()
-    x[alpha] = scores.helix(40)[truth.number[alpha] - 1]
-    truth = dataclasses.replace(truth, coordinates=x)
-    assert scores.protein_scores(scores.with_helices(truth), truth) == pytest.approx({"lddt_ca": 1.0, "tm": 1.0})
+    structure, library = _complex(Polymer(kind="protein", ids=("A",), sequence="GSWKYEAFLR" * 3))
+    number = structure.residues.number[structure.atoms.residue]
+    x = structure.atoms.coordinates.copy()
+    alpha = structure.atoms.name == "CA"
+    x[alpha] = accuracy.scores.helix(30)
+    reference = _at(structure, x, alpha & ((number < 12) | (number > 16)))
+    assert accuracy.scores.helix_scores(reference) == pytest.approx({"lddt_ca": 1.0, "tm": 1.0})
+    found = accuracy.scores.protein_scores(Pair(Predicted(_at(structure, x), library), reference))
+    assert found == pytest.approx({"lddt_ca": 1.0, "tm": 1.0})  # CA atoms alone have no contacts
+    short, _ = _complex(Polymer(kind="protein", ids=("A",), sequence="GSWKYEAFLR"))
+    assert accuracy.scores.helix_scores(short) == {}
 
 
 def test_real_entry_scores_one_against_itself(accuracy, shared):
     path = shared / "data" / "structures" / "modified" / "1B7V.cif.gz"
     library = ComponentLibrary()
-    batch, labels, counted = accuracy.runs.read_entry(path, library, 256)
-    truth = accuracy.scores.Truth.of(batch, labels)
-    x = truth.coordinates
-    assert accuracy.scores.protein_scores(x, truth) == pytest.approx({"lddt_ca": 1.0, "tm": 1.0})
-    assert set(accuracy.scores.class_lddt(x, truth).values()) == {1.0}
-    groups = accuracy.scores.placed_groups(x, truth, counted)
-    assert [group["what"] for group in groups] == ["linked ligand"]  # haem C, bonded to two cysteines
-    assert groups[0]["rmsd"] == pytest.approx(0.0, abs=1e-6)
+    entry = accuracy.runs.read_entry(path, library, 256)
+    known = entry.reference.atoms.resolved
+    predicted = Predicted(_at(entry.reference, entry.reference.atoms.coordinates, known), entry.prepared.library)
+    found = accuracy.scores.all_scores(predicted, entry.reference, set(entry.counted))
+    assert found["lddt_ca"] == found["tm"] == pytest.approx(1.0)
+    assert set(found["classes"].values()) == {1.0}
+    assert [group["what"] for group in found["groups"]] == ["linked ligand"]  # haem C, bonded to two cysteines
+    assert found["groups"][0]["rmsd"] == pytest.approx(0.0, abs=1e-6)
     assert accuracy.runs.read_entry(path, library, 50) > 50
+
+
+def test_known_backbones_stand_on_their_atoms(accuracy):
+    structure, _ = job_structure(
+        Job(name="j", seeds=(1,), entities=(Polymer(kind="protein", ids=("A",), sequence="GWK"),))
+    )
+    places = np.arange(36.0).reshape(12, 3)
+    found = accuracy.runs.with_backbone(structure, places)
+    assert found.atoms.resolved.sum() == 12
+    for row, name in enumerate(("N", "CA", "C", "O")):
+        np.testing.assert_array_equal(found.atoms.coordinates[found.atoms.name == name], places[row::4])
 
 
 def test_bootstrap_interval_is_scipys(accuracy):
@@ -221,80 +206,124 @@ def test_bootstrap_interval_is_scipys(accuracy):
     assert accuracy.tables.interval([[1.0], [2.0]], np.mean) is None
 
 
-def _row(key, class_, value, tokens=10):
-    score = {"lddt": value, "plddt": 100 * value, "seconds": 1.0, "lddt_ca": value, "tm": value}
-    lists = {
+def _scores(value):
+    return {
+        "lddt": value, "plddt": 100 * value, "seconds": 1.0, "lddt_ca": value, "tm": value,
+        "contacts_l": value, "contacts_l2": value, "contacts_l5": value,
         "classes": {"intra/protein": value},
         "groups": [{"what": "ligand", "rmsd": 4 * value}],
         "interfaces": [{"kinds": "protein-dna", "dockq": value, "dockq_f1": value}],
-    }
-    residues = {"plddt": [10 * value, 20.0, 30.0], "lddt": [0.1 * value, 0.2, 0.3]}
-    models = {"trained": score | lists, "untrained": {**score, "lddt": 0.0} | lists, "helix": {"tm": 0.1}}
-    return {"set": "s", "id": key, "class": class_, "tokens": tokens, "residues": residues, **models}
+        "residues": {"plddt": [10 * value, 20.0, 30.0], "lddt": [0.1 * value, 0.2, 0.3]},
+    }  # fmt: skip
+
+
+def _row(key, class_, value, **more):
+    models = {"mine": _scores(value), "untrained": {**_scores(value), "lddt": 0.0}, "helix": {"tm": 0.1}, **more}
+    return {"set": "s", "id": key, "class": class_, "tokens": 10, "models": models}
 
 
 def test_tables_have_the_means_of_each_class(accuracy):
-    rows = [_row("a", "rna", 0.2), _row("b", "rna", 0.4), _row("c", "dna", 0.9)]
-    lines = accuracy.tables.complex_table(rows).splitlines()
-    assert [line.split(" | ")[:4] for line in lines[2:]] == [
-        ["| dna", "1", "10", "0.900"],
-        ["| rna", "2", "10", "0.300"],
-        ["| all", "3", "10", "0.500"],
+    rows = [_row("a", "rna", 0.2), _row("b", "rna", 0.4), _row("c", "neff >= 300", 0.9, other=_scores(0.5))]
+    tables = accuracy.tables
+    lines = tables.complex_table(rows).splitlines()
+    assert lines[0].split(" | ")[3:6] == ["lDDT: mine", "lDDT: untrained", "lDDT: other"]
+    assert [line.split(" | ")[:6] for line in lines[2:]] == [
+        ["| neff >= 300", "1", "10", "0.900", "0.000", "0.500"],
+        ["| rna", "2", "10", "0.300", "0.000", "–"],
+        ["| all", "3", "10", "0.500", "0.000", "0.500"],
     ]
-    assert "| ligand | 3 | 3 | 0.667 | 0.667 | 1.6 | 1.6 |" in accuracy.tables.placement_table(rows)
-    assert "| protein-dna | 3 | 3 | 0.500 | 0.500 | 0.667 | 0.667 |" in accuracy.tables.interface_table(rows)
-    assert "| intra/protein | 3 | 0.500 |" in accuracy.tables.interaction_table(rows)
-    assert "| s | 3 | 9 | 1.00 |" in accuracy.tables.correlation_table({"s": rows, "none": []})
-    assert "| s | TM | 0.000 | 0.400 |" in accuracy.tables.gain_table({"s": rows})
+    assert "| ligand | 3 | 3 | 0.667 | 0.667 | 0.000 | 1.6 | 1.6 | 2.0 |" in tables.placement_table(rows)
+    assert "| protein-dna | 3 | 3 | 0.500 | 0.500 | 0.500 | 0.667 | 0.667 | 1.000 |" in tables.interface_table(rows)
+    assert "| intra/protein | 3 | 0.500 | 0.500 | 0.500 |" in tables.interaction_table(rows)
+    assert "| s | mine | 3 | 9 | 1.00 |" in tables.correlation_table({"s": rows, "none": []})
+    assert "| s | mine | TM | 0.000 | 0.400 |" in tables.gain_table({"s": rows}, ["untrained", "helix"])
+    assert "| neff >= 300 | 1 | 0.900 | 0.900 | 0.900 | 0.900 | 0.900 | 0.900 | 0.500 |" in tables.contact_table(rows)
+    proteins = tables.protein_table(rows).splitlines()
+    assert proteins[0].endswith(
+        "TM: helix | CPU s (median): mine | CPU s (median): untrained | CPU s (median): other |"
+    )
+    assert proteins[-1].split(" | ")[6:10] == ["0.500", "0.500", "0.500", "0.100"]
     left = [
         {"set": "s", "id": "x", "class": "rna", "tokens": 900},
         {"set": "s", "id": "y", "class": "rna", "refused": "duplicate atoms"},
     ]
-    assert accuracy.tables.left_out(left, 256).splitlines()[::2] == [
+    assert tables.left_out(left, 256).splitlines()[::2] == [
         "Left out of the s: 1 entries of more than 256 tokens (rna 1).",
         "Left out: y (duplicate atoms)",
     ]
 
 
-def test_an_interrupted_run_goes_on(accuracy, tmp_path):
-    runs = accuracy.runs
-    settings = runs.Settings({"trained": ("m", "1")}, "test", 1, 50, 1, 0)
+class _Run:
+    """Entries that need no network: scores are told, and what is asked for is written down."""
+
+    def __init__(self, accuracy, monkeypatch):
+        self.runs, self.models, self.asked = accuracy.runs, accuracy.models, []
+        monkeypatch.setattr(self.runs, "_scores", self._scores)
+
+    def _scores(self, entry, model, key):
+        self.asked.append((key, "helix" if model is None else model.name))
+        return {"tm": 0.1} if model is None else _scores(0.5)
+
+    def __call__(self, path, settings, models, chosen, answers):
+        def load(answer):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        self.asked.clear()
+        sources = (self.runs.Source("rna", key, lambda answer=answer: load(answer)) for key, answer in answers.items())
+        results = self.runs.Results(path, settings)
+        return self.runs.run("s", sources, models, results, self.runs.Chosen(*chosen))
+
+
+def test_an_interrupted_run_goes_on(accuracy, tmp_path, monkeypatch):
+    runs, run = accuracy.runs, _Run(accuracy, monkeypatch)
+    settings = accuracy.models.Settings("test", 1, 50, 1, 0)
     path = tmp_path / "new" / "results.jsonl"
-    asked = []
-
-    def entries(answers):
-        for key, answer in answers.items():
-
-            def score(key=key, answer=answer):
-                asked.append(key)
-                return answer
-
-            yield "rna", key, score
-
-    row = {name: value for name, value in _row("a", "rna", 0.5).items() if name not in ("set", "id", "class")}
-    answers = {"a": row, "large": {"tokens": 300}, "odd": {"refused": "broken"}, "b": row}
-    scored, left = runs.run("s", entries(answers), runs.Results(path, settings), runs.Chosen(9, 256))
-    assert [r["id"] for r in scored] == ["a", "b"] and [r["id"] for r in left] == ["large", "odd"]
+    entry = accuracy.models.Entry(SimpleNamespace(tokens=range(10)), SimpleNamespace())
+    answers = {"a": entry, "large": 300, "odd": InputError("broken"), "b": entry}
+    mine = accuracy.models.Model("mine", "1", False, lambda entry, key: None)
+    scored, left = run(path, settings, [mine], (9, 256), answers)
+    assert [r["id"] for r in scored] == ["a", "b"]
+    assert [r["id"] for r in left] == ["large", "odd"]
+    assert list(scored[0]["models"]) == ["helix", "mine"]
     whole = path.read_text()
     path.write_text(whole[:-20])  # cut off within the last line
-    asked.clear()
-    again = runs.run("s", entries(answers), runs.Results(path, settings), runs.Chosen(9, 256))
-    assert asked == ["b"] and path.read_text() == whole
+    again = run(path, settings, [mine], (9, 256), answers)
+    assert run.asked == [("b", "mine")]
+    assert path.read_text() == whole
     assert json.dumps(again) == json.dumps((scored, left))
-    asked.clear()
-    runs.run("s", entries(answers | {"large": row}), runs.Results(path, settings), runs.Chosen(9, 512))
-    assert asked == ["large"]
-    assert [r["id"] for r in runs.run("s", entries(answers), runs.Results(path, settings), runs.Chosen(1, 512))[0]] == [
-        "a"
-    ]
+    # Another model joins; other weights are run anew, and only these.
+    other = dataclasses.replace(mine, name="other")
+    run(path, settings, [mine, other], (9, 256), answers)
+    assert run.asked == [("a", "other"), ("b", "other")]
+    run(path, settings, [dataclasses.replace(mine, weights="2"), other], (9, 256), answers)
+    assert run.asked == [("a", "mine"), ("b", "mine")]
+    run(path, settings, [other], (9, 512), answers | {"large": entry})
+    assert run.asked == [("large", "helix"), ("large", "other")]
+    assert [r["id"] for r in run(path, settings, [other], (1, 512), answers)[0]] == ["a"]
     with pytest.raises(ConfigError, match="other settings"):
         runs.Results(path, dataclasses.replace(settings, steps=10))
-    other = tmp_path / "other"
+    bad = tmp_path / "other"
     for text, message in (("not json\n", "not a file of results"), ("no line", "other settings")):
-        other.write_text(text)
+        bad.write_text(text)
         with pytest.raises(ConfigError, match=message):
-            runs.Results(other, settings)
-        assert other.read_text() == text
-    other.write_text(whole[:20])  # cut off within the first line: nothing is lost by starting anew
-    runs.run("s", entries({"a": row}), runs.Results(other, settings), runs.Chosen(9, 256))
-    assert other.read_text() == "".join(whole.splitlines(keepends=True)[:2])
+            runs.Results(bad, settings)
+        assert bad.read_text() == text
+    bad.write_text(whole[:20])  # cut off within the first line: nothing is lost by starting anew
+    run(bad, settings, [], (9, 256), {"a": entry})
+    assert bad.read_text() == "".join(whole.splitlines(keepends=True)[:2])
+
+
+def test_tables_go_between_the_marks_of_a_page(accuracy, tmp_path):
+    main, page = accuracy.main, tmp_path / "page.md"
+    page.write_text(f"# Results\n\n{main.BEGIN}\nold\n{main.END}\n\nafter\n")
+    assert main.with_block(page, "new") == f"# Results\n\n{main.BEGIN}\n\nnew\n\n{main.END}\n\nafter\n"
+    for text in ("no marks", main.BEGIN, main.END + main.BEGIN, f"{main.BEGIN}{main.BEGIN}{main.END}"):
+        page.write_text(text)
+        with pytest.raises(InputError, match="does not have the comments"):
+            main.with_block(page, "new")
+        assert page.read_text() == text
+    with pytest.raises(InputError, match="cannot be read"):
+        main.with_block(tmp_path / "none.md", "new")
+    assert "alphafold3-mini" in main.options(["data"]).models.split(",")

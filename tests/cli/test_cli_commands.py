@@ -92,6 +92,20 @@ def test_inspect_shows_how_deep_an_alignment_is(tmp_path, capsys):
     assert "3.0" not in lines["M"]
 
 
+def test_inspect_knows_alphafold1(job, tmp_path, capsys):
+    (tmp_path / "a.a3m").write_text(">q\nGSWKAAAAAA\n>h\nGSWKAAAAAA\n>i\nDDDDDDDDDD\n>j\nEEEEEEEEEE\n")
+    path = tmp_path / "one.yaml"
+    path.write_text("chains:\n  - {protein: GSWKAAAAAA, id: A, msa: a.a3m}\n")
+    arguments = ["--model", "alphafold1-mini:random", "--device", "cpu", "--seeds", "1,2"]
+    assert run(["inspect", str(path), *arguments]) == 0
+    shown = capsys.readouterr().out
+    for part in ("3.0", "Tokens 10,", "MSA rows 4", "alphafold1-mini:random on cpu (seeds 2, samples 5)", "GiB"):
+        assert part in shown, part
+    assert "recycles" not in shown
+    assert run(["inspect", str(job), *arguments]) == 2
+    assert "AlphaFold 1 folds one protein chain alone" in capsys.readouterr().err
+
+
 def test_schema_is_json(capsys):
     assert run(["schema"]) == 0
     assert "properties" in json.loads(capsys.readouterr().out)

@@ -1,5 +1,6 @@
 """Metrics: identity, invariance, mirror images, and independent programs (biotite, TM-align, DockQ)."""
 
+import functools
 import gzip
 import math
 from pathlib import Path
@@ -26,6 +27,7 @@ from anfinsen.metrics import (
 )
 
 
+@functools.cache
 def _trace(length: int, seed: int, hinge: float = 0.0) -> np.ndarray:
     """CA atoms of helices and strands joined by loops; ``hinge`` turns the second half by some radians."""
     rng = np.random.default_rng(seed)
@@ -45,6 +47,7 @@ def _moved(x: np.ndarray, seed: int = 0) -> np.ndarray:
     return Rotation.random(random_state=seed).apply(x) + np.array([30.0, -20.0, 7.0])
 
 
+@functools.cache
 def _pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(8)
     cases = []

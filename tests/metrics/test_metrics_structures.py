@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tmtools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_structures import clean, made, renamed_chains, shaken, with_coordinates
@@ -32,6 +33,7 @@ from anfinsen.metrics.ligands import isomorphisms
 from anfinsen.metrics.ramachandran import CLASSES, ramachandran_class, ramachandran_levels
 from anfinsen.metrics.stereochemistry import clashes
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "2aee_A.pdb"
 PROTEIN_PROTEIN = Path("data") / "structures" / "protein_protein"
 
 
@@ -51,6 +53,18 @@ def test_lddt_is_openstructures_with_missing_residues_and_exchanged_names(shaken
     # OpenStructure 2.3.1, lDDTScorer, chain by chain: "aname=CA and cname=A" gave 0.85056.
     found = {row["reference_chain"]: row["lddt"] for row in shaken_pair.chains}
     assert found == {"A": pytest.approx(0.851739, abs=1e-4), "B": pytest.approx(0.762532, abs=1e-4)}
+
+
+def test_contacts_of_interfaces_that_are_not_true_cost_f1_and_not_fnat(shaken_pair):
+    (row,) = shaken_pair.interfaces
+    assert row["dockq_f1"] == pytest.approx(row["dockq"] + (row["f1"] - row["fnat"]) / 3)
+    both, library = made(Polymer(kind="protein", ids=("A", "B"), sequence="GSWKYEAFLRGSWKYEAFLR"), spread=6.0)
+    near = Predicted(with_coordinates(both, both.atoms.coordinates * 0.3), library, plddt=False)
+    (collapsed,) = evaluate(near, both, align=False).interfaces
+    # What touched still does, and much more besides.
+    assert collapsed["fnat"] == 1
+    assert collapsed["f1"] < 0.7
+    assert collapsed["dockq_f1"] < collapsed["dockq"] - 0.1
 
 
 def test_dockq_counts_missing_residues_as_dockq_does(shaken_pair):
@@ -102,6 +116,22 @@ def test_copies_are_mapped_whatever_they_are_called(copies):
     assert found.present.all()
 
 
+def test_a_chain_is_not_mapped_to_one_that_shares_a_domain():
+    """However much better the shared part would lie there."""
+    domain, tails = "GSWKYEAFLRGSWKYEAFLR", ("HHHHPPPPHHHHPPPP", "CCCCQQQQCCCCQQQQ")
+    entities = [
+        Polymer(kind="protein", ids=(name,), sequence=domain + tail) for name, tail in zip("AB", tails, strict=True)
+    ]
+    true, _ = made(*entities, spread=12.0)
+    shared_part = true.residues.number[true.atoms.residue] <= len(domain)
+    first, second = (np.flatnonzero(shared_part & (true.atom_chain == chain)) for chain in (0, 1))
+    x = true.atoms.coordinates.copy()
+    x[first], x[second] = x[second].copy(), x[first].copy()
+    found = correspond(with_coordinates(true, x), true)
+    np.testing.assert_array_equal(found.chains, [0, 1])
+    assert found.present.all()
+
+
 def test_a_chain_too_few_counts_as_wrong():
     both, library = made(Polymer(kind="protein", ids=("A", "B"), sequence="GSWKYEAFLRGSWKYEAFLR"), spread=6.0)
     one, _ = made(Polymer(kind="protein", ids=("A",), sequence="GSWKYEAFLRGSWKYEAFLR"))
@@ -135,26 +165,74 @@ def test_alignment_finds_residues_that_were_left_out(sequence, data):
     assert pairs[:, 1].tolist() == list(range(len(sequence) - 1))
 
 
-def test_gdt_against_all_superpositions_of_triples():
-    rng = np.random.default_rng(4)
-    true = np.cumsum(rng.normal(size=(14, 3)) * 2.2, axis=0)
-    predicted = true + rng.normal(size=true.shape) * 0.8
-    predicted[9:] = Rotation.from_rotvec([0.0, 0.9, 0.2]).apply(predicted[9:]) + np.array([2.0, 0.0, 1.0])
-    most = dict.fromkeys((0.5, 1.0, 2.0, 4.0, 8.0), 0)
+def most_within(predicted, true, limits):
+    """The most residues within each limit, over superpositions of all triples and quadruples, refined three times."""
+    count, most = len(true), np.zeros(len(limits), dtype=int)
     for size in (3, 4):
-        for rows in itertools.combinations(range(14), size):
-            chosen = list(rows)
-            for _ in range(4):
-                a, b = predicted[chosen].mean(0), true[chosen].mean(0)
-                turn, _ = Rotation.align_vectors(true[chosen] - b, predicted[chosen] - a)
-                error = np.linalg.norm(turn.apply(predicted - a) + b - true, axis=1)
-                most = {limit: max(count, int((error < limit).sum())) for limit, count in most.items()}
-                chosen = np.argsort(error)[: max(3, int((error < 3.0).sum()))].tolist()
+        rows = np.array(list(itertools.combinations(range(count), size)))
+        masks = np.zeros((len(rows), count))
+        np.put_along_axis(masks, rows, 1.0, axis=1)
+        for _ in range(4):
+            weights = masks / masks.sum(1, keepdims=True)
+            x, y = (part - (weights @ part)[:, None] for part in (predicted, true))
+            u, _, vt = np.linalg.svd(np.einsum("kn,kni,knj->kij", weights, x, y))
+            u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+            error = np.linalg.norm(x @ (u @ vt) - y, axis=-1)
+            most = np.maximum(most, [(error < limit).sum(1).max() for limit in limits])
+            third = np.sort(error, axis=1)[:, 2:3]
+            masks = (error <= np.maximum(third, 3.0)).astype(float)
+    return most
+
+
+def bent(true, seed):
+    rng = np.random.default_rng(seed)
+    predicted = true + rng.normal(size=true.shape) * 0.8
+    last = len(true) * 2 // 3
+    predicted[last:] = Rotation.from_rotvec([0.0, 0.9, 0.2]).apply(predicted[last:]) + np.array([2.0, 0.0, 1.0])
+    return predicted
+
+
+def judge_gdt(predicted, true, missed):
+    """The search is a heuristic, as LGA's is: it may miss ``missed`` residues, summed over four limits."""
+    limits = (0.5, 1.0, 2.0, 4.0, 8.0)
+    most = most_within(predicted, true, limits)
     found = superposed_scores(predicted, true, thorough=True)
-    for value, limits in ((found.gdt_ts, (1.0, 2.0, 4.0, 8.0)), (found.gdt_ha, (0.5, 1.0, 2.0, 4.0))):
-        best = sum(most[limit] for limit in limits) / (4 * 14)
-        # The search is a heuristic, as LGA's is: at most one residue at one limit may be missed.
-        assert best - 1 / (4 * 14) - 1e-9 <= value <= best + 1 / (4 * 14) + 1e-9
+    for value, best in ((found.gdt_ts, most[1:]), (found.gdt_ha, most[:4])):
+        assert value == pytest.approx(best.sum() / (4 * len(true)), abs=missed / (4 * len(true)) + 1e-9)
+
+
+def test_gdt_against_all_superpositions_of_triples():
+    true = np.cumsum(np.random.default_rng(4).normal(size=(14, 3)) * 2.2, axis=0)
+    judge_gdt(bent(true, 5), true, 1)
+
+
+@pytest.fixture(scope="module")
+def real_trace():
+    structure = read_structure(EXAMPLE)
+    return structure.atoms.coordinates[structure.atoms.name == "CA"].astype(np.float64)
+
+
+@pytest.mark.parametrize(("seed", "missed"), [(1, 0), (2, 0), (6, 3)])
+def test_gdt_of_a_real_strand_and_helix_against_all_superpositions(real_trace, seed, missed):
+    true = real_trace[14:34]  # a strand, a turn and the beginning of a helix
+    judge_gdt(bent(true, seed), true, missed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_tm_score_of_a_real_chain_is_tm_aligns_with_the_alignment_given(real_trace, seed):
+    predicted, letters = bent(real_trace, seed), "A" * len(real_trace)
+    expected = tmtools.tm_align(predicted, real_trace, letters, letters, alignment=[letters, letters]).tm_norm_chain2
+    found = superposed_scores(predicted, real_trace, thorough=True)
+    assert 0.3 < found.tm_score < 0.9
+    assert found.tm_score == pytest.approx(expected, abs=0.001)
+
+
+def test_structural_alignment_moves_the_prediction_onto_the_truth(real_trace):
+    turned = Rotation.random(random_state=3).apply(real_trace[10:]) + 40.0
+    letters = "A" * len(real_trace)
+    found = structural_alignment(turned, real_trace, letters[10:], letters)
+    np.testing.assert_allclose(turned @ found.rotation.T + found.translation, real_trace[10:], atol=1e-3)
+    assert found.tm_score == pytest.approx(94 / 104, abs=1e-3)
 
 
 def test_real_backbones_are_favoured_and_mirrored_ones_are_not(shared):
@@ -255,7 +333,7 @@ def test_ligand_rmsd_is_spyrmsds():
 def test_posebusters_finds_a_bent_ligand():
     pytest.importorskip("posebusters")
     whole, library = made(
-        Polymer(kind="protein", ids=("A",), sequence="GSWKYEAFLR"), Ligand(ids=("L",), ccd_codes=("ATP",)), spread=30.0
+        Polymer(kind="protein", ids=("A",), sequence="GSWKYEAFLR"), Ligand(ids=("L",), ccd_codes=("GOL",)), spread=30.0
     )
     own = np.flatnonzero(whole.atom_chain == 1)
     good = pose_checks(whole, library, own)

@@ -151,6 +151,14 @@ def test_rounds_start_from_the_pool_and_its_mirror_image():
     assert sorted(found.origin) == ["mirror", "pool", "pool", "pool", "scaled", "scaled", "scaled", "scaled"]
     again = _fold(maps, torch.zeros(20, dtype=torch.bool), config)
     torch.testing.assert_close(again.energy, found.energy, rtol=0, atol=0)
+    # What a later round improved has its parent's past too, back to the start that the parent came from.
+    longer = dataclasses.replace(config, shift_noise=0.01, later=(Stage(30, 4, TermWeights(bond=5.0)),))
+    first, polished = (
+        _fold(maps, torch.zeros(20, dtype=torch.bool), each) for each in (dataclasses.replace(longer, rounds=0), longer)
+    )
+    assert polished.origin[0] == "pool" and polished.energy[0] < first.energy[0]
+    assert len(polished.trace) > len(first.trace) and len(polished.trajectory) > len(first.trajectory)
+    assert polished.trace[0] > 2 * polished.trace[-1]
 
 
 def test_torsion_space_folds_a_small_chain():

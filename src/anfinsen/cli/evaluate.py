@@ -128,6 +128,9 @@ def _show(judged: list[Judged], out: Path) -> None:
     if len(done) > MOST_ROWS:
         console.print(f"The first {MOST_ROWS} of {len(done)} entries are shown.")
     console.print(f"{len(done)} of {len(judged)} comparisons scored; results in {out}", markup=False)
+    page = out / "evaluation.html"
+    if page.exists():
+        console.print(f"Page: {page.resolve()}", markup=False)
 
 
 def _shown(name: str, value: float | None) -> str:

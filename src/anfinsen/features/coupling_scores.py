@@ -22,7 +22,7 @@ COUPLINGS = CouplingConfig(method="mean-field")
 """What the bundled networks were trained with, and must be given."""
 
 _COLUMNS_AT_ONCE = 16
-_LOW_RANK_BELOW = 0.5  # rows per state; with more, inverting the covariance itself is as quick
+LOW_RANK_BELOW = 0.5  # rows per state; with more, inverting the covariance itself is as quick
 
 
 def coupling_scores(msa: Msa) -> Float32[np.ndarray, "L L"] | None:
@@ -34,7 +34,7 @@ def coupling_scores(msa: Msa) -> Float32[np.ndarray, "L L"] | None:
     """
     try:
         sample = draw_sample(msa, ChainKind.PROTEIN, COUPLINGS.rows)
-        if len(sample.states) >= _LOW_RANK_BELOW * sample.states.shape[1] * sample.n_states:
+        if len(sample.states) >= LOW_RANK_BELOW * sample.states.shape[1] * sample.n_states:
             return infer_couplings(msa, COUPLINGS, device="cpu").scores
     except AlignmentError:
         return None

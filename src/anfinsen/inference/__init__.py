@@ -2,6 +2,7 @@
 
 from .choose import make_predictor, predict
 from .confidence import Confidence, contact_probabilities, ranking_score
+from .folding_record import FoldingRecord
 from .inspection import ChainSummary, Inspection, inspect_job
 from .memory import Estimate, Size, estimate
 from .options import DEFAULT_MODEL, PredictOptions
@@ -16,6 +17,7 @@ __all__ = [
     "Confidence",
     "Estimate",
     "Fingerprint",
+    "FoldingRecord",
     "Inspection",
     "JobRequest",
     "Outcome",

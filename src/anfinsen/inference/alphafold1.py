@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -38,22 +36,16 @@ from anfinsen.models.alphafold1 import (
 )
 from anfinsen.weights.alphafold1 import load_alphafold1
 
+from .alphafold1_size import check_alphafold1_memory
 from .confidence import CONTACT_DISTANCE, Confidence
 from .disorder import fraction_disordered
+from .folding_record import folding_record
 from .options import PredictOptions
 from .prediction import Prediction, SeedPrediction
 from .predictor import Predictor, complex_notes
 
 _LETTERS = "ARNDCQEGHILKMFPSTWYV"  # in the order of `AMINO_ACIDS`
 _GLYCINE = AMINO_ACIDS.index("GLY")
-
-
-@dataclass(frozen=True)
-class AlphaFold1Seed:
-    """What one seed gave: what every model gives, and what only this one has (for reports)."""
-
-    prediction: SeedPrediction
-    realisation: Realisation
 
 
 class AlphaFold1Predictor(Predictor):
@@ -69,26 +61,32 @@ class AlphaFold1Predictor(Predictor):
         super().__init__(options, progress)
         self.network, self.weights = load_alphafold1(options.source, self.device)
         self.config = config or RealisationConfig()
-        self.seeds: dict[int, AlphaFold1Seed] = {}  # of the last job
 
     def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:
         """Predict one job; ``notes`` of reading it are kept with the result.
 
         Raises:
             JobError: the job is not one protein chain. NonFiniteError: the model gave NaN or infinity.
+            MemoryLimitError: the chain is too long for this machine.
         """
         job = self.with_seeds(job)
-        self.seeds = {}
         first: Complex | None = None
+        seeds: list[SeedPrediction] = []
         for seed in job.seeds:
             prepared = prepare_job(job, seed)
+            if first is None:
+                self._check_memory(prepared)
             first = first or prepared
-            self.seeds[seed] = predict_seed(
-                prepared, self.network, seed, self.options.samples, self.config, self.progress
-            )
+            seeds.append(predict_seed(prepared, self.network, seed, self.options.samples, self.config, self.progress))
         assert first is not None  # a job has at least one seed
-        notes = (*notes, *complex_notes(first), *_alphafold1_notes(first))
-        return self.prediction(job, first, (result.prediction for result in self.seeds.values()), 1, notes)
+        notes = (*notes, *complex_notes(first), *alphafold1_notes(first))
+        return self.prediction(job, first, seeds, 1, notes)
+
+
+    def _check_memory(self, prepared: Complex) -> None:
+        msa = prepared.alignments[0].unpaired
+        rows = msa.depth if msa is not None else 1
+        check_alphafold1_memory(len(chain_query(prepared)), rows, self.network.config, self.config, self.device)
 
 
 def predict_seed(
@@ -98,14 +96,14 @@ def predict_seed(
     samples: int,
     config: RealisationConfig | None = None,
     progress: Progress | None = None,
-) -> AlphaFold1Seed:
+) -> SeedPrediction:
     """Fold one chain; up to ``samples`` structures of the pool, the lowest potential first.
 
     Raises:
         JobError: the job is not one protein chain. NonFiniteError: the model gave NaN or infinity.
     """
     config, progress = config or RealisationConfig(), progress or Silent()
-    query = _query(prepared)
+    query = chain_query(prepared)
     progress.stage("Features", 1)
     features = chain_features(prepared, query, blocks=model.config.c_pair_in > PAIR_CHANNELS)
     progress.advance()
@@ -130,13 +128,13 @@ def predict_seed(
         progress.advance()
     contacts = found.maps.probability_within(CONTACT_DISTANCE).clamp(0, 1).numpy()
     per_token = prepared.tokens.residue
-    result = SeedPrediction(
+    return SeedPrediction(
         seed=seed,
         coordinates=np.stack(coordinates).astype(np.float32),
         confidences=tuple(confidences),
         contact_probs=contacts[np.ix_(per_token, per_token)],
+        folding=folding_record(found, count),
     )
-    return AlphaFold1Seed(result, found)
 
 
 def chain_features(prepared: Complex, query: Int[np.ndarray, "L"], *, blocks: bool = False) -> AlphaFold1Features:
@@ -152,7 +150,12 @@ def chain_features(prepared: Complex, query: Int[np.ndarray, "L"], *, blocks: bo
     return alphafold1_features(query, evolution_of_msa(msa), coupling_scores(msa), couplings)
 
 
-def _query(prepared: Complex) -> Int[np.ndarray, "L"]:
+def chain_query(prepared: Complex) -> Int[np.ndarray, "L"]:
+    """Return the amino acids of the one chain, in the order of `AMINO_ACIDS`.
+
+    Raises:
+        JobError: the job is not one protein chain, or it is too short.
+    """
     chains = prepared.structure.chains
     if len(chains) != 1 or chains[0].kind is not ChainKind.PROTEIN:
         kinds = ", ".join(f"{chain.kind.value} {chain.chain_id}" for chain in chains)
@@ -220,7 +223,8 @@ def _expected_error(maps: PairMaps, cb: Float[Tensor, "L 3"]) -> Float[np.ndarra
     return error.double().numpy()
 
 
-def _alphafold1_notes(prepared: Complex) -> tuple[str, ...]:
+def alphafold1_notes(prepared: Complex) -> tuple[str, ...]:
+    """Return what this model does not read of the job, or misses in it, one sentence each."""
     notes = []
     if prepared.alignments[0].templates:
         notes.append("AlphaFold 1 reads no templates: those that the job gives are not used.")

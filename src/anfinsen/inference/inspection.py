@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool
 
 from anfinsen.alignments import effective_depth, take_rows
@@ -13,9 +14,13 @@ from anfinsen.alignments.depth import DEPTH_ROWS
 from anfinsen.common.device import choose_device
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
 from anfinsen.jobs import Job
+from anfinsen.models.alphafold1 import RealisationConfig
 from anfinsen.models.alphafold3 import AlphaFold3Config, alphafold3_config
 from anfinsen.weights import load_model, random_preset
+from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
 
+from .alphafold1 import alphafold1_notes, chain_query
+from .alphafold1_size import estimate_alphafold1
 from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
 from .options import PredictOptions
 from .predictor import complex_notes
@@ -52,7 +57,8 @@ class Inspection:
         chains: in order. tokens, atoms, bonds: of the whole complex; inter_bonds: bonds between residues other than
             those along polymers. msa_rows: of the merged alignment.
         conformers: number of residues by the source of their reference conformer.
-        model: name. settings: samples, recycles, steps, seeds. estimate: memory, and time for all seeds.
+        model: name. settings: samples, seeds; recycles and steps of models that have them.
+        estimate: memory, and time for all seeds.
         available: free memory of the device, bytes. device: where it would run.
         notes: what was inferred or chosen.
     """
@@ -93,11 +99,12 @@ def inspect_job(job: Job, options: PredictOptions, notes: tuple[str, ...] = ()) 
         AnfinsenError: the job, model or device cannot be used.
     """
     device = choose_device(options.device)
+    if is_alphafold1(options.source):
+        return _inspect_alphafold1(job, options, device, notes)
     name, config = model_config(options)
     seeds = options.seeds or job.seeds
     prepared = prepare_job(job, seeds[0])
     batch = featurise(prepared, FeatureConfig(), seeds[0])
-    structure, tokens = prepared.structure, prepared.tokens
     size = Size.of(batch, config)
     at_once = min(options.samples, options.samples_at_once or samples_at_once(size, config))
     recycles = config.recycles if options.recycles is None else options.recycles
@@ -105,18 +112,49 @@ def inspect_job(job: Job, options: PredictOptions, notes: tuple[str, ...] = ()) 
     one = estimate(
         size, config, samples=options.samples, at_once=at_once, recycles=recycles, steps=steps, device=device
     )
+    used = _Use(name, batch.msa.shape[0], {"recycles": recycles, "steps": steps}, one)
+    return _inspection(job, prepared, options, device, used, notes)
+
+
+def _inspect_alphafold1(job: Job, options: PredictOptions, device: torch.device, notes: tuple[str, ...]) -> Inspection:
+    """Return the same for AlphaFold 1, which refuses here what it would refuse in a prediction."""
+    network, weights = load_alphafold1(options.source)
+    prepared = prepare_job(job, (options.seeds or job.seeds)[0])
+    length = len(chain_query(prepared))
+    unpaired = prepared.alignments[0].unpaired
+    rows = unpaired.depth if unpaired is not None else 1
+    one = estimate_alphafold1(length, rows, network.config, RealisationConfig(), device)
+    return _inspection(
+        job, prepared, options, device, _Use(weights.name, rows, {}, one), (*notes, *alphafold1_notes(prepared))
+    )
+
+
+@dataclass(frozen=True)
+class _Use:
+    """What a model makes of a job: its name, the rows of the alignment, its own settings, and what one seed takes."""
+
+    model: str
+    msa_rows: int
+    settings: dict[str, int]
+    one: Estimate
+
+
+def _inspection(
+    job: Job, prepared: Complex, options: PredictOptions, device: torch.device, used: _Use, notes: tuple[str, ...]
+) -> Inspection:
+    structure, seeds = prepared.structure, len(options.seeds or job.seeds)
     return Inspection(
         name=job.name,
         chains=_chains(prepared),
-        tokens=len(tokens),
+        tokens=len(prepared.tokens),
         atoms=len(structure.atoms),
         bonds=len(structure.bonds),
         inter_bonds=int((structure.bonds.is_inter & ~_successive(prepared)).sum()),
-        msa_rows=batch.msa.shape[0],
+        msa_rows=used.msa_rows,
         conformers=dict(Counter(prepared.atoms.conformer_source)),
-        model=name,
-        settings={"seeds": len(seeds), "samples": options.samples, "recycles": recycles, "steps": steps},
-        estimate=Estimate(one.bytes, one.seconds * len(seeds)),
+        model=used.model,
+        settings={"seeds": seeds, "samples": options.samples, **used.settings},
+        estimate=Estimate(used.one.bytes, used.one.seconds * seeds),
         available=available_bytes(device),
         device=device.type,
         notes=(*notes, *complex_notes(prepared)),

@@ -12,6 +12,7 @@ from anfinsen.jobs import Job
 from anfinsen.weights import WeightsInfo
 
 from .confidence import Confidence
+from .folding_record import FoldingRecord
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class SeedPrediction:
         seed: of all randomness.
         coordinates: Å. confidences: one per sample.
         contact_probs: probability that two tokens are within 8 Å; the same for all samples of a seed.
+        folding: how AlphaFold 1 came to them; None for every other model.
     """
 
     seed: int
     coordinates: Float[np.ndarray, "S A 3"]
     confidences: tuple[Confidence, ...]
     contact_probs: Float[np.ndarray, "N N"]
+    folding: FoldingRecord | None = None
 
 
 @dataclass(frozen=True)

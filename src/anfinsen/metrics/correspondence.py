@@ -26,6 +26,7 @@ from .superposed import rmsd
 
 REPRESENTATIVE = {ChainKind.PROTEIN: "CA", ChainKind.DNA: "C1'", ChainKind.RNA: "C1'"}
 LEAST_IDENTITY = 0.7  # of aligned residues, for two chains to be the same molecule
+LEAST_OF_BEST = 0.8  # of the equal residues of the chain that is most like it, for another to be a copy
 MOST_MAPPINGS = 200  # of all chains that are tried one by one; beyond, chains follow superpositions of pairs
 NOWHERE = 1e6  # Å between atoms that the prediction lacks: no distance to them is ever kept
 # Equal molecules differ by what a file left out and by a few mutations: two gaps cost less than letters between them
@@ -124,11 +125,26 @@ class _Search:
                 closest = max(closest, known[key][1])
                 if known[key][1] >= LEAST_IDENTITY:
                     self.alignments[r, p] = known[key]
+        self._drop_relatives()
         if not self.alignments:
             raise StructureError(
                 f"No polymer chain of the prediction {predicted.name} is like one of the reference {reference.name}: "
                 f"the closest two share {closest:.0%} of aligned residues, and at least {LEAST_IDENTITY:.0%} is needed."
             )
+
+    def _drop_relatives(self) -> None:
+        """Leave out pairs that share a part only, such as one domain, where a chain has a better partner.
+
+        They would win on what little they align, since what is not aligned is not compared.
+        """
+        share: dict[tuple[int, int], float] = {}
+        for (r, p), (pairs, identity) in self.alignments.items():
+            shorter = min(len(self.predicted.chains[p].sequence), len(self.reference.chains[r].sequence))
+            share[r, p] = identity * max(len(pairs), shorter / 2) / shorter
+        best = {r: max(value for (other, _), value in share.items() if other == r) for r, _ in share}
+        for (r, p), value in share.items():
+            if value < LEAST_OF_BEST * best[r]:
+                del self.alignments[r, p]
 
     def residues(self, r: int, p: int) -> Int[np.ndarray, "n 2"]:
         """Predicted and reference residues that an alignment of two chains puts together."""

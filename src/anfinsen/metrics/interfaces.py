@@ -27,14 +27,24 @@ class DockQ:
     Attributes:
         score: mean of fnat and the two scaled RMSDs, 0 to 1; 0.23 acceptable, 0.49 medium, 0.80 high.
         fnat: share of true residue contacts that the prediction has.
+        f1: harmonic mean of that share and of the share of the prediction's contacts that are true.
         irmsd: RMSD of the backbone of interface residues, Å. lrmsd: RMSD of the smaller chain's backbone when the
             larger one is superposed, Å.
     """
 
     score: float
     fnat: float
+    f1: float
     irmsd: float
     lrmsd: float
+
+    @property
+    def score_f1(self) -> float:
+        """The score with ``f1`` in place of ``fnat`` (Mirabello and Wallner 2024).
+
+        ``fnat`` does not mind false contacts, so that it gives chains that run through each other a third for nothing.
+        """
+        return self.score + (self.f1 - self.fnat) / 3
 
 
 def dockq(
@@ -62,6 +72,7 @@ def dockq(
         return None
     found = _residue_contacts(predicted, second_chain, residue, CONTACT)
     fnat = len(native & found) / len(native)
+    f1 = 2 * len(native & found) / (len(native) + len(found))
     near = np.array(sorted({r for pair in _residue_contacts(true, second_chain, residue, INTERFACE) for r in pair}))
     irmsd = rmsd(predicted, true, np.isin(residue, near) & backbone)
     smaller = second_chain if 2 * len(set(residue[second_chain])) <= len(set(residue)) else ~second_chain
@@ -70,7 +81,7 @@ def dockq(
     moved = (rotate(x, rotation) + shift).numpy()
     lrmsd = rmsd(moved, true, backbone & smaller, superposed=False)
     score = (fnat + 1 / (1 + (irmsd / IRMSD_HALF) ** 2) + 1 / (1 + (lrmsd / LRMSD_HALF) ** 2)) / 3
-    return DockQ(score, fnat, irmsd, lrmsd)
+    return DockQ(score, fnat, f1, irmsd, lrmsd)
 
 
 def has_clash(coordinates: Float[np.ndarray, "n 3"], chain: Int[np.ndarray, "n"]) -> bool:

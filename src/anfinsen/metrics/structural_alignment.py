@@ -19,12 +19,15 @@ class StructuralAlignment:
     Attributes:
         tm_score: 0 to 1, over the residues of the true chain.
         rmsd: of the aligned residues, Å. aligned: how many these are.
+        rotation, translation: the superposition, to be applied to the prediction as R x + t; Å.
         predicted_row, true_row: the two sequences with gaps. marks: ":" under residues closer than 5 Å, "." others.
     """
 
     tm_score: float
     rmsd: float
     aligned: int
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, "3"]
     predicted_row: str
     true_row: str
     marks: str
@@ -56,6 +59,8 @@ def structural_alignment(
         tm_score=float(found.tm_norm_chain2),
         rmsd=float(found.rmsd),
         aligned=sum(mark != " " for mark in marks),
+        rotation=np.array(found.u, dtype=np.float64),
+        translation=np.array(found.t, dtype=np.float64),
         predicted_row=str(found.seqxA),
         true_row=str(found.seqyA),
         marks=marks,

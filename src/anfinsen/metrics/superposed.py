@@ -16,6 +16,7 @@ GDT_TS, GDT_HA = (1.0, 2.0, 4.0, 8.0), (0.5, 1.0, 2.0, 4.0)  # Å
 SHORTEST_FRAGMENT = 4  # residues, first guess of a superposition
 MAX_ITERATIONS = 20
 NUMBERS_AT_ONCE = 4_000_000  # coordinates held per batch of superpositions: 32 MB
+CLIMBERS, CLIMB_STEPS, CLIMB_RESIDUES = 6, 12, 24  # of the search around the best superpositions for GDT
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def superposed_scores(
         predicted, true: Å, one atom per residue.
         resolved: residues with a known true position; all if not given.
         length: number of residues that the scores are divided by; the resolved ones if not given.
-        thorough: search for each distance of GDT too, as LGA does, which takes several times as long.
+        thorough: search for each distance of GDT too, as LGA does, and among the neighbours of the best superpositions,
+            which takes several times as long.
 
     Raises:
         ValueError: no residue is resolved.
@@ -101,6 +103,7 @@ def superposed_scores(
         reaches += [(threshold, threshold) for threshold in sorted({*GDT_TS, *GDT_HA})]
     best = (-1.0, torch.eye(3, dtype=x.dtype), x.new_zeros(3))
     within = dict.fromkeys((*GDT_TS, *GDT_HA), 0)
+    tops: dict[float, Tensor] = {threshold: torch.zeros(0, count, dtype=torch.bool) for threshold in within}
     fragments = _fragments(count)
     at_once = max(1, NUMBERS_AT_ONCE // (3 * count))
     for (first, later), start in product(reaches, range(0, len(fragments), at_once)):
@@ -112,12 +115,19 @@ def superposed_scores(
             if scores[top] > best[0]:
                 best = (float(scores[top]), rotation[top], shift[top])
             for threshold, most in within.items():
-                within[threshold] = max(most, int((distance < threshold).sum(-1).max()))
+                inside = (distance < threshold).sum(-1)
+                within[threshold] = max(most, int(inside.max()))
+                if thorough and first == threshold:
+                    leading = _closest(distance[inside.topk(min(CLIMBERS, len(inside))).indices], threshold)
+                    tops[threshold] = torch.cat([tops[threshold], leading])
             close = _closest(distance, first if iteration == 0 else later)
             moving = (close != chosen).any(-1)
             if not moving.any():
                 break
             chosen = torch.unique(close[moving], dim=0)
+    for threshold, most in within.items():
+        if thorough and most < count and count > 2:
+            within[threshold] = max(most, _climb(x, y, tops[threshold], threshold))
     gdt_ts, gdt_ha = (sum(within[t] for t in thresholds) / (4 * length) for thresholds in (GDT_TS, GDT_HA))
     return SuperposedScores(best[0], gdt_ts, gdt_ha, best[1].numpy(), best[2].numpy())
 
@@ -142,6 +152,32 @@ def _superpose_on(x: Tensor, y: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor,
     rotation, shift = superpose(moving, fixed, chosen.to(x.dtype))
     distance = (rotate(moving, rotation) + shift[:, None] - fixed).norm(dim=-1)
     return rotation, shift, distance
+
+
+def _climb(x: Tensor, y: Tensor, chosen: Tensor, threshold: float) -> int:
+    """Return how many residues come within ``threshold`` when single residues join or leave those superposed.
+
+    Only residues whose distance is near the threshold are tried; the sets that bring most residues near go on, those
+    first whose other residues are nearly there.
+    """
+    best, highest = 0, -1.0
+    chosen = torch.unique(chosen, dim=0)
+    for _ in range(CLIMB_STEPS):
+        distance = _superpose_on(x, y, chosen)[2]
+        inside = (distance < threshold).sum(-1)
+        almost = torch.sigmoid(4 * (1 - distance / threshold)).sum(-1) / distance.shape[-1]
+        order = (inside + almost).argsort(descending=True)[:CLIMBERS]
+        best, before = max(best, int(inside[order[0]])), highest
+        highest = float((inside + almost)[order[0]])
+        if highest <= before:
+            break
+        leading = torch.cat([chosen[order], _closest(distance[order], threshold)])
+        margin = (distance[order].repeat(2, 1) - threshold).abs()
+        turned = margin.argsort(dim=-1)[:, :CLIMB_RESIDUES]
+        others = leading[:, None] ^ torch.nn.functional.one_hot(turned, distance.shape[-1]).bool()
+        others = others.reshape(-1, distance.shape[-1])
+        chosen = torch.unique(torch.cat([leading, others[others.sum(-1) > 2]]), dim=0)
+    return best
 
 
 def _closest(distance: Tensor, reach: float) -> Tensor:

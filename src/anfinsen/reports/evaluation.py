@@ -119,7 +119,18 @@ def _entry(each: Judged) -> dict[str, Any]:
     found = each.evaluation
     assert found is not None
     tables = {table: rounded(getattr(found, table)) for table in TABLES}
-    return _labels(each) | {"scores": rounded(found.scores), **tables, "notes": list(found.notes)}
+    motion = found.superposition
+    moved = (
+        None
+        if motion is None
+        else {"by": motion.by, "rotation": motion.rotation.tolist(), "translation": motion.translation.tolist()}
+    )
+    return _labels(each) | {
+        "scores": rounded(found.scores),
+        **tables,
+        "superposition": rounded(moved),
+        "notes": list(found.notes),
+    }
 
 
 def _labels(each: Judged) -> dict[str, Any]:

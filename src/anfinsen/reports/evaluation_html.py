@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import __version__
 from ..inference.evaluation_scores import SCORES
+from .evaluation_structures import Overlays, overlays
 from .evaluation_summary import EVERY, Summary, rounded
-from .page import filled, packed, table
+from .page import filled, packed, packed_library, table
 
 MAX_ROWS = 2000  # of the table of entries; all are in the CSV
 # What stands in the tables of means; the plots can show every score.
@@ -24,13 +25,15 @@ def evaluation_html(summary: Summary) -> str:
     """Return the page.
 
     Raises:
-        MissingExtraError: plotly is not installed.
+        MissingExtraError: plotly or the structure viewer is not installed.
     """
+    shown = overlays(summary)
     done = len(summary.judged) - len(summary.failed)
     models = "1 model" if len(summary.models) == 1 else f"{len(summary.models)} models"
     parts = {
         "LEAD": html.escape(f"{models} · {done} of {len(summary.judged)} comparisons scored"),
         "MEANS": _means(summary, EVERY),
+        "STRUCTURES": _structures(shown),
         "CLASSES": _classes(summary),
         "OPTIONS": _options(summary),
         "CALIBRATION": _calibration(summary),
@@ -39,8 +42,10 @@ def evaluation_html(summary: Summary) -> str:
         "MEANINGS": _meanings(summary),
         "VERSION": html.escape(__version__),
         "DATA": packed(json.dumps(_data(summary), allow_nan=False)),
+        "VIEWER": _viewer(shown),
+        "VIEWER_NAMED": "Structure view: Mol* (MIT licence). " if shown.entries else "",
     }
-    return filled("evaluation", parts)
+    return filled("evaluation", parts, ("viewer", "superposed"))
 
 
 def _data(summary: Summary) -> dict[str, Any]:
@@ -59,6 +64,40 @@ def _data(summary: Summary) -> dict[str, Any]:
         ],
         "calibration": {model: summary.calibration(model) for model in summary.models},
     }
+
+
+def _structures(shown: Overlays) -> str:
+    """The section that shows models on their references; nothing where there is nothing to show."""
+    notes = "".join(f'<p class="hint">{html.escape(note)}</p>' for note in shown.notes)
+    if not shown.entries:
+        return f'<section class="wide"><h2>Structures</h2>{notes}</section>' if notes else ""
+    return f"""<section id="structures" class="wide" aria-labelledby="structures-title">
+<h2 id="structures-title">Models on the known structure</h2>
+<p class="hint">Each model is laid on the reference (grey): a single protein chain by TM-align, anything else by the
+superposition of its TM-score. Choose below what is shown.</p>
+<div class="tools">
+<label>Entry <select id="entry"></select></label>
+<button type="button" id="reset">Reset view</button>
+<button type="button" id="image">Save image</button>
+</div>
+<div id="viewer" role="img" aria-label="Three-dimensional view of the models on the known structure">\
+<p class="wait">Loading the viewer …</p></div>
+<ul id="legend" class="legend" aria-label="Structures and their scores"></ul>{notes}
+</section>"""
+
+
+def _viewer(shown: Overlays) -> str:
+    """What the script of that section unpacks."""
+    if not shown.entries:
+        return ""
+    blocks = {
+        "data-structures": packed(json.dumps(shown.entries, allow_nan=False)),
+        "data-viewer": packed_library("molstar_cli", "static/molstar/molstar.js"),
+        "data-viewer-style": packed_library("molstar_cli", "static/molstar/molstar.css"),
+    }
+    return "".join(
+        f'<script type="application/octet-stream" id="{name}">{text}</script>\n' for name, text in blocks.items()
+    )
 
 
 def _means(summary: Summary, kind: str) -> str:

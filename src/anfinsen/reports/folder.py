@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..common.errors import MissingExtraError
-from ..inference import Fingerprint, Prediction, RankedSample, run_record, settings_file
+from ..inference import Fingerprint, FoldingRecord, Prediction, RankedSample, run_record, settings_file
 from ..jobs import job_json
 from .confidences import confidences_json, summary_json
 from .html import report_html
@@ -21,21 +24,25 @@ def model_cif(prediction: Prediction, ranked: RankedSample) -> str:
     settings = {
         "seed": str(ranked.seed),
         "sample": str(ranked.sample),
-        "recycles": str(prediction.settings.recycles),
-        "diffusion steps": str(prediction.settings.steps),
     }
+    if prediction.settings.steps:  # a model without diffusion has neither
+        settings["recycles"] = str(prediction.settings.recycles)
+        settings["diffusion steps"] = str(prediction.settings.steps)
     if weights.sha256:
         settings["weights sha256"] = weights.sha256
     scores = {"pTM": confidence.ptm, "ranking_score": confidence.ranking_score}
     if confidence.iptm is not None:
         scores["ipTM"] = confidence.iptm
+    source = ModelSource(version=prediction.versions["anfinsen"], weights=weights.name, settings=settings)
+    if prediction.seeds[ranked.index].folding is not None:
+        source = replace(source, description="Structure prediction from a distogram (AlphaFold 1)")
     return prediction_mmcif(
         prediction.structure,
         prediction.library,
         prediction.coordinates(ranked),
         confidence.atom_plddt,
         name=prediction.job.name,
-        source=ModelSource(version=prediction.versions["anfinsen"], weights=weights.name, settings=settings),
+        source=source,
         scores=scores,
     )
 
@@ -55,6 +62,9 @@ def write_results(prediction: Prediction, folder: Path, fingerprint: Fingerprint
         label = sample_label(ranked)
         texts[label] = _write_sample(prediction, ranked, folder / label, f"{name}_{label}")
     _write_sample(prediction, prediction.ranking[0], folder, name)
+    for result in prediction.seeds:
+        if result.folding is not None:
+            _write_folding(result.folding, folder, f"seed-{result.seed}", name)
     _write(folder / f"{name}_data.json", job_json(prediction.job))
     _write(folder / f"{name}_ranking_scores.csv", ranking_csv(prediction))
     try:
@@ -76,6 +86,27 @@ def _write_sample(prediction: Prediction, ranked: RankedSample, folder: Path, st
     _write(folder / f"{stem}_confidences.json", confidences)
     _write(folder / f"{stem}_summary_confidences.json", summary_json(confidence))
     return text
+
+
+def _write_folding(record: FoldingRecord, folder: Path, seed: str, name: str) -> None:
+    """Write what AlphaFold 1 folded from (named as AlphaFold 3 names its distograms), and how it folded."""
+    files: dict[str, dict[str, np.ndarray]] = {
+        "distogram": {"distogram": record.distogram.astype(np.float16), "bin_edges": record.bin_edges},
+        "folding": {
+            "energy": record.energy,
+            **{f"energy_{term}": values for term, values in record.terms.items()},
+            "origin": np.array(record.origin),
+            "handedness": record.handedness,
+            "trace": record.trace,
+            "snapshots": record.snapshots,
+            "snapshot_steps": record.snapshot_steps,
+        },
+    }
+    for kind, arrays in files.items():
+        place = folder / f"{seed}_{kind}"
+        place.mkdir(exist_ok=True)
+        # numpy stamps no time into its archives: equal predictions give equal files.
+        np.savez_compressed(place / f"{name}_{seed}_{kind}.npz", allow_pickle=False, **arrays)
 
 
 def _write(path: Path, text: str) -> None:

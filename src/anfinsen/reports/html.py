@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..inference import Confidence, Prediction, RankedSample
 from .depth import depth_data, depth_figures, entity_depths
+from .folding import error_words, folding_data, folding_parts, folding_scripts
 from .page import filled, packed, packed_library, table
 from .report_data import report_data
 
@@ -28,7 +29,11 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
     ranking = prediction.ranking[:MAX_STRUCTURES]
     name = prediction.job.name
     depths = entity_depths(prediction.job)
-    data = {**report_data(prediction, ranking, models), "depths": depth_data(depths)}
+    data = {
+        **report_data(prediction, ranking, models),
+        "depths": depth_data(depths),
+        "folding": folding_data(prediction, ranking),
+    }
     parts = {
         "TITLE": html.escape(f"{name} · Anfinsen"),
         "NAME": html.escape(name),
@@ -37,6 +42,8 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "CHAINS": _chains(prediction, ranking),
         "INTERFACES": _interfaces(prediction, ranking),
         "DEPTHS": depth_figures(depths),
+        **folding_parts(prediction, ranking),
+        **error_words(prediction),
         "SETTINGS": _definitions(_settings(prediction)),
         "NOTES": _notes(prediction, len(ranking)),
         "VERSION": html.escape(prediction.versions["anfinsen"]),
@@ -44,7 +51,7 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "VIEWER": packed_library("molstar_cli", "static/molstar/molstar.js"),
         "VIEWER_STYLE": packed_library("molstar_cli", "static/molstar/molstar.css"),
     }
-    return filled("report", parts)
+    return filled("report", parts, folding_scripts(prediction))
 
 
 def _lead(prediction: Prediction) -> str:
@@ -133,13 +140,14 @@ def _or_dash(value: float | None) -> str:
 
 def _settings(prediction: Prediction) -> dict[str, str]:
     settings, weights = prediction.settings, prediction.weights
+    # A model without diffusion has none of its settings.
+    diffusion = {"Recycles": str(settings.recycles), "Diffusion steps": str(settings.steps)} if settings.steps else {}
     return {
         "Model": weights.name,
         "Weights (SHA-256)": weights.sha256 or "untrained: random numbers",
         "Seeds": ", ".join(map(str, prediction.job.seeds)),
         "Samples per seed": str(settings.samples),
-        "Recycles": str(settings.recycles),
-        "Diffusion steps": str(settings.steps),
+        **diffusion,
         "Device": settings.device,
         "Software": ", ".join(f"{name} {version}" for name, version in prediction.versions.items()),
     }

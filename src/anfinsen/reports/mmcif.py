@@ -43,12 +43,14 @@ class ModelSource:
 
     Attributes:
         software, version: the program. location: where it can be had, "" for none.
-        weights: name of the weights. settings: every setting worth keeping, as text (steps, recycles, seed, …).
+        description: what kind of model it is. weights: its name.
+        settings: every setting worth keeping, as text (steps, recycles, seed, …).
     """
 
     version: str
     software: str = "Anfinsen"
     location: str = ""
+    description: str = "Structure prediction with a diffusion model (AlphaFold 3)"
     weights: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -142,7 +144,7 @@ def _provenance(structure: Structure, name: str, source: ModelSource) -> Categor
             "pdbx_ordinal": ["1"],
             "name": [source.software],
             "classification": ["model building"],
-            "description": ["Structure prediction with a diffusion model (AlphaFold 3)"],
+            "description": [source.description],
             "version": [source.version or None],
             "type": ["program"],
             "location": [source.location or None],

@@ -12,8 +12,10 @@ from pathlib import Path
 from ..common.errors import MissingExtraError
 
 
-def filled(name: str, parts: Mapping[str, str]) -> str:
+def filled(name: str, parts: Mapping[str, str], scripts: Sequence[str] = ()) -> str:
     """Return the page ``assets/NAME.html`` with ``parts`` in their places, besides style, plotly and the page's script.
+
+    ``scripts`` names more assets, without ``.js``, that the page's script makes use of.
 
     Raises:
         MissingExtraError: plotly is not installed.
@@ -23,7 +25,7 @@ def filled(name: str, parts: Mapping[str, str]) -> str:
         "STYLE": _asset("report.css"),
         "PLOTLY": packed_library("plotly", "package_data/plotly.min.js"),
         # In a function, so that no name of ours meets one of the libraries'.
-        "SCRIPT": f"(() => {{\n{_asset('page.js')}{_asset(f'{name}.js')}}})();\n",
+        "SCRIPT": f"(() => {{\n{''.join(_asset(f'{each}.js') for each in ('page', *scripts, name))}}})();\n",
     }
     pieces = _asset(f"{name}.html").split("@@")
     # Every second piece is a name; splitting (not replacing) keeps names in the user's texts from being filled in.

@@ -29,7 +29,7 @@ def report_data(prediction: Prediction, ranking: Sequence[RankedSample], models:
         models: mmCIF text of each structure, by `sample_label`.
     """
     structure, tokens = prediction.structure, prediction.tokens
-    step = -(-len(tokens) // MAX_PAE_PIXELS)
+    step = pixel_step(len(tokens))
     return {
         "residues": _residue_names(structure),
         "residueSpans": _spans(structure, structure.residues.chain),
@@ -40,7 +40,7 @@ def report_data(prediction: Prediction, ranking: Sequence[RankedSample], models:
             {
                 "file": f"{prediction.job.file_name}_{sample_label(ranked)}",
                 "plddt": _residue_means(structure, prediction.confidence(ranked).atom_plddt),
-                "pae": _pixels(prediction.confidence(ranked).pae, step),
+                "pae": map_pixels(prediction.confidence(ranked).pae, step),
                 "model": models[sample_label(ranked)],
             }
             for ranked in ranking
@@ -81,12 +81,17 @@ def _residue_means(structure: Structure, plddt: Float[np.ndarray, "A"]) -> list[
     return means
 
 
-def _pixels(pae: Float[np.ndarray, "N N"], step: int) -> str:
-    """Return the map row by row, a byte each, as base64; ``step`` x ``step`` tokens become one pixel."""
+def pixel_step(size: int) -> int:
+    """Return how many tokens one pixel of a map with ``size`` rows stands for."""
+    return -(-size // MAX_PAE_PIXELS)
+
+
+def map_pixels(values: Float[np.ndarray, "N N"], step: int, scale: int = PAE_SCALE) -> str:
+    """Return ``scale`` x a map row by row, a byte each, as base64; ``step`` x ``step`` tokens become one pixel."""
     if step > 1:
-        starts = np.arange(0, len(pae), step)
-        sizes = np.diff(np.append(starts, len(pae)))
-        sums = np.add.reduceat(np.add.reduceat(pae.astype(np.float64), starts, axis=0), starts, axis=1)
-        pae = sums / np.outer(sizes, sizes)
-    scaled = np.clip(np.rint(pae * PAE_SCALE), 0, 255).astype(np.uint8)
+        starts = np.arange(0, len(values), step)
+        sizes = np.diff(np.append(starts, len(values)))
+        sums = np.add.reduceat(np.add.reduceat(values.astype(np.float64), starts, axis=0), starts, axis=1)
+        values = sums / np.outer(sizes, sizes)
+    scaled = np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
     return base64.b64encode(scaled.tobytes()).decode("ascii")

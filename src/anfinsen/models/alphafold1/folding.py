@@ -142,11 +142,13 @@ def fold(
     config = config or FoldingConfig()
     with torch.no_grad():
         points, origin = _first_points(maps, generator, config)
-    best = _descend(points, origin, potential, config.stages, config, on_step)
+    best = _descend(_new_run(points, origin, config), potential, config.stages, config, on_step)
     for _ in range(config.rounds):
         with torch.no_grad():
-            points, origin = _pool_points(best, generator, config)
-        best = _merged(best, _descend(points, origin, potential, config.later, config, on_step))
+            points, origin, parents = _pool_points(best, generator, config)
+            past = best.choose(parents)
+            pool = _Run(points, origin, past.energy, past.trace, past.pictures)
+        best = _merged(best, _descend(pool, potential, config.later, config, on_step))
     best = best.choose(best.energy.argsort())
     backbone = _backbone(best.x, config)
     with torch.no_grad():
@@ -173,12 +175,14 @@ def _first_points(
 
 def _pool_points(
     best: _Run, generator: torch.Generator, config: FoldingConfig
-) -> tuple[Float[Tensor, "R D"], list[str]]:
+) -> tuple[Float[Tensor, "R D"], list[str], Int[Tensor, "R"]]:
+    """Noisy copies of the best so far, what they are called, and whose copies they are."""
     order = best.energy.argsort()
-    parent = best.x[order[torch.arange(config.pool) % len(order)]]
+    parents = order[torch.arange(config.pool) % len(order)]
+    parent = best.x[parents]
     if config.space == "torsions":
         noise = config.torsion_noise * torch.randn(parent.shape, generator=generator)
-        return parent + noise, ["pool"] * config.pool
+        return parent + noise, ["pool"] * config.pool, parents
     backbone = _backbone(parent, config)
     quaternion, origin = frames_of_backbone(backbone.n, backbone.ca, backbone.c)
     shift = config.shift_noise * torch.randn(origin.shape, generator=generator)
@@ -186,7 +190,7 @@ def _pool_points(
     points = _frame_points(
         torch.cat([quaternion[:-1], mirror_quaternion]), torch.cat([(origin + shift)[:-1], mirror_origin])
     )
-    return points, ["pool"] * (config.pool - 1) + ["mirror"]
+    return points, ["pool"] * (config.pool - 1) + ["mirror"], torch.cat([parents[:-1], parents[:1]])
 
 
 def _frame_points(quaternion: Float[Tensor, "R L 4"], origin: Float[Tensor, "R L 3"]) -> Float[Tensor, "R D"]:
@@ -205,17 +209,18 @@ def _backbone(x: Float[Tensor, "R D"], config: FoldingConfig) -> Backbone:
     return backbone_of_frames(residues[..., :4], residues[..., 4:])
 
 
+def _new_run(points: Float[Tensor, "R D"], origin: list[str], config: FoldingConfig) -> _Run:
+    none = points.new_zeros(0, len(points))
+    return _Run(points, origin, points.new_zeros(len(points)), none, _picture(points, config)[:0])
+
+
 def _descend(
-    points: Float[Tensor, "R D"],
-    origin: list[str],
+    run: _Run,
     potential: Potential,
     stages: tuple[Stage, ...],
     config: FoldingConfig,
     on_step: Callable[[], None] | None,
 ) -> _Run:
-    run = _Run(
-        points, origin, points.new_zeros(len(points)), points.new_zeros(0, len(points)), _picture(points, config)
-    )
     for stage in stages:
         pictures: list[Tensor] = []
 

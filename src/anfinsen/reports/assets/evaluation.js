@@ -101,12 +101,13 @@
     element("score").addEventListener("change", draw);
     dark.addEventListener("change", draw);
     draw();
+    if (element("structures")) await showSuperposed(colour);
   }
 
   start().catch((error) => {
     const note = document.createElement("p");
     note.className = "warning";
-    note.textContent = `The plots could not be drawn: ${error.message}. The tables are whole.`;
+    note.textContent = `This page could not be drawn whole: ${error.message}. The tables are.`;
     element("means").prepend(note);
   });
 })();

@@ -8,6 +8,12 @@ const axis = (title, extra) => ({
   title: { text: title, standoff: 8 }, gridcolor: variable("--line"), zeroline: false, linecolor: variable("--line"), ...extra,
 });
 
+function pixels(text, size, scale) {
+  // A square map that came as one byte a pixel, row by row, each ``scale`` times the value.
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return Array.from({ length: size }, (_, row) => Array.from(bytes.subarray(row * size, (row + 1) * size), (value) => value / scale));
+}
+
 async function unpacked(id) {
   const holder = element(id);
   const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));

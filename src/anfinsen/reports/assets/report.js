@@ -15,7 +15,7 @@
     element(place).replaceChildren(note);
   }
 
-  let report, current = 0, viewer = null, loading = Promise.resolve();
+  let report, current = 0, viewer = null, folding = null, loading = Promise.resolve();
 
   // ---- plots ----
 
@@ -26,7 +26,6 @@
     };
     return { ...base, ...extra };
   }
-
 
   function chainLabels(spans, top) {
     // Labels of very short chains would lie on each other.
@@ -68,11 +67,7 @@
 
   function drawPae() {
     const sample = report.samples[current], size = report.pae.size, step = report.pae.step;
-    const bytes = Uint8Array.from(atob(sample.pae), (letter) => letter.charCodeAt(0));
-    const z = [];
-    for (let row = 0; row < size; row += 1) {
-      z.push(Array.from(bytes.subarray(row * size, (row + 1) * size), (value) => value / report.pae.scale));
-    }
+    const z = pixels(sample.pae, size, report.pae.scale);
     const places = Array.from({ length: size }, (_, index) => index * step + (step + 1) / 2);
     const names = places.map((place) => report.tokens[Math.min(Math.floor(place) - 1, report.tokens.length - 1)]);
     const hover = z.map((row, i) => row.map((value, j) => `${names[i]} → ${names[j]}<br>${value.toFixed(1)} Å`));
@@ -151,6 +146,7 @@
   async function drawStructure(keepView) {
     const plugin = viewer.plugin, builders = plugin.builders.structure;
     const camera = keepView ? plugin.canvas3d.camera.getSnapshot() : null;
+    if (folding) folding.cleared();
     await plugin.clear();
     const data = await plugin.builders.data.rawData({ data: report.samples[current].model });
     const model = await builders.createModel(await builders.parseTrajectory(data, "mmcif"));
@@ -166,11 +162,16 @@
     else plugin.managers.camera.reset(undefined, 0);
   }
 
-  function showStructure(keepView) {
+  function queue(drawing) {
     // One after the other: a second choice may come while the first is being drawn.
-    loading = loading.then(() => viewer && drawStructure(keepView)).catch((error) => {
+    loading = loading.then(drawing).catch((error) => {
       fail("viewer", `The structure cannot be shown here (${error.message || error}): open its mmCIF file in a molecular viewer.`);
     });
+    return loading;
+  }
+
+  function showStructure(keepView) {
+    queue(() => viewer && drawStructure(keepView));
   }
 
   // ---- the page ----
@@ -184,6 +185,7 @@
     link.download = `${sample.file}_model.cif`;
     drawPlddt();
     drawPae();
+    if (folding) folding.choose(index);
     showStructure(true);
   }
 
@@ -202,7 +204,8 @@
       const animate = on ? { name: "spin", params: { speed: 0.5, axis: [0, 1, 0] } } : { name: "off", params: {} };
       if (viewer) viewer.plugin.canvas3d.setProps({ trackball: { ...viewer.plugin.canvas3d.props.trackball, animate } });
     });
-    dark.addEventListener("change", () => { drawPlddt(); drawPae(); drawDepths(); setBackground(); });
+    dark.addEventListener("change", () => { drawPlddt(); drawPae(); drawDepths(); setBackground(); if (folding) folding.draw(); });
+    if (report.folding) folding = foldingParts({ report, layout, viewer: () => viewer, queue, showStructure });
     drawDepths();
     const chosen = document.querySelector("input[name=sample]:checked");
     choose(chosen ? Number(chosen.value) : 0);
@@ -214,6 +217,7 @@
       return;
     }
     showStructure(false);
+    if (folding) folding.ready();
   }
 
   start().catch((error) => fail("viewer", `This report needs a newer browser (${error.message || error}).`));
