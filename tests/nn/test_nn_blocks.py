@@ -16,7 +16,7 @@ from anfinsen.nn import (
     memory,
     outer_product_mean,
     reuse_buffers,
-    triangle_attention,
+    row_attention,
 )
 from anfinsen.nn.dropout import SharedDropout
 
@@ -185,7 +185,7 @@ def test_recomputed_rows_have_the_same_gradient(name, monkeypatch):
         return [parameter.grad for parameter in module.parameters()]
 
     kept = gradients()
-    for module in (triangle_attention, outer_product_mean):
+    for module in (row_attention, outer_product_mean):
         monkeypatch.setattr(module, "KEPT_BYTES", 0)
     with chunk_budget(4_000):
         recomputed = gradients()

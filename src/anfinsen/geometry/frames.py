@@ -60,6 +60,14 @@ def express_in_frames(points: Float[Tensor, "*batch n 3"], frames: Frames) -> Fl
     return torch.stack(axes, dim=-1)
 
 
+def compose_frames(outer: Frames, inner: Frames) -> Frames:
+    """Return ``inner``, given as seen from ``outer``, in the coordinates ``outer`` is given in; shapes broadcast."""
+    # No matrix product: autocast would round it.
+    rotation = (outer.rotation.unsqueeze(-1) * inner.rotation.unsqueeze(-3)).sum(-2)
+    origin = (outer.rotation * inner.origin.unsqueeze(-2)).sum(-1) + outer.origin
+    return Frames(rotation, origin)
+
+
 def _unit(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     length: Tensor = vector.norm(dim=-1, keepdim=True)
     return vector / length.clamp(min=EPSILON)

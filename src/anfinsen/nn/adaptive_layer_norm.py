@@ -15,10 +15,10 @@ Modulation = tuple[Tensor, Tensor]
 GATE_BIAS = -2.0  # paper, Algorithms 24 and 25: output gates start at sigmoid(-2) = 0.12
 
 
-def lecun_(weight: Tensor, fan_in: int | None = None) -> None:
-    """Fill ``weight`` [out, in] in place with N(0, 1/fan_in) cut off at two deviations (AlphaFold 3 code)."""
+def lecun_(weight: Tensor, fan_in: int | None = None, gain: float = 1.0) -> None:
+    """Fill ``weight`` [out, in] in place with N(0, gain/fan_in) cut off at two deviations (AlphaFold 3 code)."""
     # 0.8796 is the deviation of a unit normal truncated at ±2.
-    std = (fan_in or weight.shape[-1]) ** -0.5 / 0.8796
+    std = gain**0.5 * (fan_in or weight.shape[-1]) ** -0.5 / 0.8796
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 

@@ -1,7 +1,7 @@
-"""`Batch`: everything the networks see, as tensors; no names, no strings.
+"""`Batch` and `AlphaFold2Batch`: everything the networks see, as tensors; no names, no strings.
 
-It stands in `nn` because both `features` (which fills it) and `models` (which read it) must import it.
-Field names are those of AlphaFold 3's supplement, table 5.
+They stand in `nn` because both `features` (which fills them) and `models` (which read them) must import them.
+Field names of `Batch` are those of AlphaFold 3's supplement, table 5.
 """
 
 from __future__ import annotations
@@ -86,6 +86,55 @@ class Batch(_OnDevice):
     template_pseudo_beta_mask: Bool[Tensor, "T N"]
     template_backbone: Float[Tensor, "T N 3 3"]
     template_backbone_mask: Bool[Tensor, "T N"]
+
+
+@dataclass(frozen=True)
+class AlphaFold2Batch(_OnDevice):
+    """What AlphaFold 2 and AlphaFold-Multimer see of one complex in one pass.
+
+    N residues, S clustered MSA rows (the first is the query; S is at least 1), E extra MSA rows, T templates; E and T
+    may be 0. Masked residues change nothing. Coordinates in Å. Names are those of AlphaFold 2's supplement, table 1.
+
+    Attributes:
+        aatype: 0..20, in the order ARNDCQEGHILKMFPSTWYV, then unknown. residue_index: position in the chain.
+        asym_id, entity_id, sym_id: chain, sequence and copy (read by the multimer architecture only).
+        mask: real residues.
+        msa: 0..22, as ``aatype``, then gap and masked. has_deletion: 0 or 1.
+        deletion_value, deletion_mean: (2/pi) arctan(d/3) of the row's own deletions and of its cluster's mean.
+        cluster_profile: distribution over the 23 types in each row's cluster.
+        extra_*: the same for rows that are not cluster centres.
+        template_aatype: 0..21, 21 where nothing is aligned. template_mask: templates that exist; multimer does not read
+            it, and averages over padding too.
+        template_pseudo_beta: CB (CA of glycine); template_backbone: N, CA, C; template_*_mask: which are known.
+        template_torsions: sine and cosine of omega, phi, psi and chi 1-4; template_alternative_torsions: the same with
+            the chi of symmetric ends turned by pi.
+    """
+
+    aatype: Int[Tensor, "N"]
+    residue_index: Int[Tensor, "N"]
+    asym_id: Int[Tensor, "N"]
+    entity_id: Int[Tensor, "N"]
+    sym_id: Int[Tensor, "N"]
+    mask: Bool[Tensor, "N"]
+    msa: Int[Tensor, "S N"]
+    has_deletion: Float[Tensor, "S N"]
+    deletion_value: Float[Tensor, "S N"]
+    deletion_mean: Float[Tensor, "S N"]
+    cluster_profile: Float[Tensor, "S N 23"]
+    msa_mask: Bool[Tensor, "S N"]
+    extra_msa: Int[Tensor, "E N"]
+    extra_has_deletion: Float[Tensor, "E N"]
+    extra_deletion_value: Float[Tensor, "E N"]
+    extra_msa_mask: Bool[Tensor, "E N"]
+    template_aatype: Int[Tensor, "T N"]
+    template_mask: Bool[Tensor, "T"]
+    template_pseudo_beta: Float[Tensor, "T N 3"]
+    template_pseudo_beta_mask: Bool[Tensor, "T N"]
+    template_backbone: Float[Tensor, "T N 3 3"]
+    template_backbone_mask: Bool[Tensor, "T N"]
+    template_torsions: Float[Tensor, "T N 7 2"]
+    template_alternative_torsions: Float[Tensor, "T N 7 2"]
+    template_torsion_mask: Bool[Tensor, "T N 7"]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,16 @@ def linear(
     return result if times is None else result.mul_(times)
 
 
+def product(
+    x: Float[Tensor, "n c_in"],
+    matrix: Float[Tensor, "c_in c_out"],
+    bias: Float[Tensor, "#n #c_out"] | Float[Tensor, " c_out"] | None,
+    out: Float[Tensor, "n c_out"] | None = None,
+) -> Float[Tensor, "n c_out"]:
+    """Return x matrix + bias by one matrix product, in ``out`` if it is given; without gradients."""
+    return torch.mm(x, matrix, out=out) if bias is None else torch.addmm(bias, x, matrix, out=out)
+
+
 # Inductor's operation; private, so `_works` tries it before it is used, and PyTorch's public one stands in for it.
 _OPERATION: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 

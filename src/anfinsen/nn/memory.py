@@ -85,7 +85,8 @@ def chunk_length(items: int, bytes_per_item: int, device: torch.device) -> int:
 
 def items(tensor: Tensor, dimensions: int) -> tuple[Tensor, ...]:
     """Return views of the batch's items: everything before the last ``dimensions`` axes is taken apart."""
-    return tensor.reshape(-1, *tensor.shape[tensor.dim() - dimensions :]).unbind(0)
+    split = tensor.dim() - dimensions
+    return tensor.reshape(math.prod(tensor.shape[:split]), *tensor.shape[split:]).unbind(0)
 
 
 def in_place(tensor: Tensor) -> bool:

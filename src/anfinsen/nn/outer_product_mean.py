@@ -1,4 +1,4 @@
-"""Outer product mean: from the alignment to the pair representation (AlphaFold 3, Algorithm 9)."""
+"""Outer product mean: from the alignment to the pair representation (AlphaFold 3, Algorithm 9; AlphaFold 2, 10)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,29 @@ Normalisation = Literal["after", "before"]
 class OuterProductMean(nn.Module):
     """Mean over alignment rows of the outer product of two projections.
 
-    ``normalisation`` "after" (released code, OpenFold 3, Protenix): (Linear(sum) + bias) / (rows + 0.001);
-    "before" (Boltz): Linear(sum / max(rows, 1)) + bias. ``rows`` are those where both columns are present.
-    The rows of ``projection`` are [left | right].
+    ``normalisation`` "after" (released code of AlphaFold 2 and 3, OpenFold 3, Protenix): (Linear(sum) + bias) /
+    (rows + 0.001); "before" (Boltz): Linear(sum / max(rows, 1)) + bias. ``rows`` are those where both columns are
+    present. The rows of ``projection`` are [left | right]. ``biases``: they carry biases (AlphaFold 2).
     """
 
     def __init__(
-        self, c_m: int = 64, c_z: int = 128, c_hidden: int = 32, normalisation: Normalisation = "after"
+        self,
+        c_m: int = 64,
+        c_z: int = 128,
+        c_hidden: int = 32,
+        normalisation: Normalisation = "after",
+        *,
+        biases: bool = False,
     ) -> None:
         super().__init__()
         self.c_hidden = c_hidden
         self.normalisation = normalisation
         self.norm = nn.LayerNorm(c_m)
-        self.projection = nn.Linear(c_m, 2 * c_hidden, bias=False)
+        self.projection = nn.Linear(c_m, 2 * c_hidden, bias=biases)
         self.output = nn.Linear(c_hidden * c_hidden, c_z)
         lecun_(self.projection.weight)
+        if biases:
+            nn.init.zeros_(self.projection.bias)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig
 from .dropout import SharedDropout
 from .memory import in_place
-from .transition import Transition
+from .transition import HiddenLayer, Transition
 from .triangle_attention import EndingBias, TriangleAttention
 from .triangle_multiplication import TriangleMultiplication
 
@@ -29,6 +29,9 @@ class PairformerConfig:
         transition_factor: hidden width of the transitions over their input width.
         dropout_pair: rate of the row- and column-wise dropout on pair updates.
         ending_bias: index order of the ending-node bias, see `TriangleAttention`.
+        biases: whether the triangle updates' linear maps carry biases (AlphaFold 2). hidden: the transitions' hidden
+            layer, see `Transition`. attention_first: whether the triangle attention comes before the triangle
+            multiplication (template stack of AlphaFold 2's monomer).
     """
 
     c_s: int = 384
@@ -40,19 +43,27 @@ class PairformerConfig:
     transition_factor: int = 4
     dropout_pair: float = 0.25
     ending_bias: EndingBias = "ik"
+    biases: bool = False
+    hidden: HiddenLayer = "swiglu"
+    attention_first: bool = False
 
 
 class PairBlock(nn.Module):
-    """The pair half of Algorithm 17 (lines 2-6), shared by Pairformer, MSA module and template embedder."""
+    """The pair half of Algorithm 17 (lines 2-6).
+
+    Shared by Pairformer, MSA module and template embedder, and by AlphaFold 2's Evoformer (its Algorithm 6, lines 6-10)
+    and template stack (its Algorithm 16).
+    """
 
     def __init__(self, config: PairformerConfig) -> None:
         super().__init__()
         c_z, heads, c_head = config.c_z, config.heads_pair, config.c_pair_attention
-        self.outgoing = TriangleMultiplication("outgoing", c_z, config.c_triangle)
-        self.incoming = TriangleMultiplication("incoming", c_z, config.c_triangle)
-        self.starting = TriangleAttention("starting", c_z, heads, c_head)
-        self.ending = TriangleAttention("ending", c_z, heads, c_head, config.ending_bias)
-        self.transition = Transition(c_z, config.transition_factor)
+        self.attention_first = config.attention_first
+        self.outgoing = TriangleMultiplication("outgoing", c_z, config.c_triangle, biases=config.biases)
+        self.incoming = TriangleMultiplication("incoming", c_z, config.c_triangle, biases=config.biases)
+        self.starting = TriangleAttention("starting", c_z, heads, c_head, biases=config.biases)
+        self.ending = TriangleAttention("ending", c_z, heads, c_head, config.ending_bias, biases=config.biases)
+        self.transition = Transition(c_z, config.transition_factor, config.hidden)
         self.dropout_row = SharedDropout(config.dropout_pair, ROWWISE)
         self.dropout_column = SharedDropout(config.dropout_pair, COLUMNWISE)
 
@@ -62,21 +73,35 @@ class PairBlock(nn.Module):
         """Return the updated pair representation."""
         if in_place(pair) and not self.training:
             return self.update_(pair.clone(memory_format=torch.contiguous_format), mask)
+        if self.attention_first:
+            pair = self._multiply(self._attend(pair, mask), mask)
+        else:
+            pair = self._attend(self._multiply(pair, mask), mask)
+        pair = pair + self.transition(pair)
+        return pair
+
+    def _multiply(
+        self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
+    ) -> Float[Tensor, "*batch n n c_z"]:
         pair = pair + self.dropout_row(self.outgoing(pair, mask))
         pair = pair + self.dropout_row(self.incoming(pair, mask))
+        return pair
+
+    def _attend(
+        self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
+    ) -> Float[Tensor, "*batch n n c_z"]:
         pair = pair + self.dropout_row(self.starting(pair, mask))
         pair = pair + self.dropout_column(self.ending(pair, mask))
-        pair = pair + self.transition(pair)
         return pair
 
     def update_(
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
     ) -> Float[Tensor, "*batch n n c_z"]:
         """Do the same to the contiguous ``pair`` in place, without gradients and dropout, and return it."""
-        self.outgoing.accumulate_(pair, mask, pair)
-        self.incoming.accumulate_(pair, mask, pair)
-        self.starting.accumulate_(pair, mask, pair)
-        self.ending.accumulate_(pair, mask, pair)
+        multiplications, attentions = (self.outgoing, self.incoming), (self.starting, self.ending)
+        updates = (*attentions, *multiplications) if self.attention_first else (*multiplications, *attentions)
+        for update in updates:
+            update.accumulate_(pair, mask, pair)
         self.transition.accumulate_(pair, pair)
         return pair
 

@@ -1,4 +1,4 @@
-"""Triangle multiplicative update (AlphaFold 3, Algorithms 12 and 13)."""
+"""Triangle multiplicative update (AlphaFold 3, Algorithms 12 and 13; AlphaFold 2, 11 and 12)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
+from .linear import product
 from .memory import chunk_length, in_place, items, scratch
 
 Direction = Literal["outgoing", "incoming"]
@@ -21,23 +22,29 @@ class TriangleMultiplication(nn.Module):
 
     Outgoing: sum over k of a_ik b_jk; incoming: sum over k of a_ki b_kj (as the paper writes it; the released code
     names the two factors the other way round, which its converter undoes).
-    The rows of ``projection`` are [a | b | gate of a | gate of b].
+    The rows of ``projection`` are [a | b | gate of a | gate of b]. ``biases``: all linear maps carry biases
+    (AlphaFold 2).
     """
 
-    def __init__(self, direction: Direction, c_z: int = 128, c_hidden: int = 128) -> None:
+    def __init__(self, direction: Direction, c_z: int = 128, c_hidden: int = 128, *, biases: bool = False) -> None:
         super().__init__()
         self.direction = direction
         self.c_hidden = c_hidden
         self.norm_in = nn.LayerNorm(c_z)
-        self.projection = nn.Linear(c_z, 4 * c_hidden, bias=False)
-        self.gate = nn.Linear(c_z, c_z, bias=False)
+        self.projection = nn.Linear(c_z, 4 * c_hidden, bias=biases)
+        self.gate = nn.Linear(c_z, c_z, bias=biases)
         self.norm_out = nn.LayerNorm(c_hidden)
-        self.output = nn.Linear(c_hidden, c_z, bias=False)
+        self.output = nn.Linear(c_hidden, c_z, bias=biases)
         with torch.no_grad():
             lecun_(self.projection.weight)
-            self.projection.weight[2 * c_hidden :].zero_()  # gates start at one half
+            self.projection.weight[2 * c_hidden :].zero_()  # gates start at one half (AlphaFold 3), or at sigmoid(1)
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.output.weight)
+            if biases:
+                self.projection.bias[: 2 * c_hidden] = 0
+                self.projection.bias[2 * c_hidden :] = 1
+                nn.init.ones_(self.gate.bias)
+                nn.init.zeros_(self.output.bias)
 
     def forward(
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
@@ -50,10 +57,10 @@ class TriangleMultiplication(nn.Module):
         a, b = (value * torch.sigmoid(gate)).movedim(-1, -3).chunk(2, dim=-3)
         third = mask[..., None, None, :].to(a.dtype)
         if self.direction == "outgoing":
-            product = torch.matmul(a * third, b.transpose(-1, -2))
+            triangles = torch.matmul(a * third, b.transpose(-1, -2))
         else:
-            product = torch.matmul(a.transpose(-1, -2) * third, b)
-        update: Tensor = self.output(self.norm_out(product.movedim(-3, -1)))
+            triangles = torch.matmul(a.transpose(-1, -2) * third, b)
+        update: Tensor = self.output(self.norm_out(triangles.movedim(-3, -1)))
         return torch.sigmoid(self.gate(z)) * update
 
     def accumulate_(
@@ -78,11 +85,12 @@ class TriangleMultiplication(nn.Module):
         flat, positions = factors.view(width, n * n), pair.reshape(n * n, c_z)
         length = chunk_length(n * n, 2 * width * pair.element_size(), pair.device)
         hidden = buffers.take("hidden", (2 * width * length,), pair)
+        bias = None if self.projection.bias is None else self.projection.bias[:, None]
         for start in range(0, n * n, length):
             chunk = slice(start, min(start + length, n * n))
             z = self.norm_in(positions[chunk])
             both = hidden[: 2 * width * z.shape[0]].view(2 * width, -1)
-            torch.mm(self.projection.weight, z.t(), out=both)
+            product(self.projection.weight, z.t(), bias, out=both)
             torch.mul(both[:width], both[width:].sigmoid_(), out=flat[:, chunk])
         masked = (~mask).nonzero().squeeze(-1)
         factors[: self.c_hidden].index_fill_(-1 if self.direction == "outgoing" else -2, masked, 0.0)
@@ -97,21 +105,22 @@ class TriangleMultiplication(nn.Module):
         buffer = scratch().take("product", (length, n, n), factors)
         for start in range(0, self.c_hidden, length):
             some_a, some_b = a[start : start + length], b[start : start + length]
-            product = buffer[: some_a.shape[0]]
+            triangles = buffer[: some_a.shape[0]]
             if self.direction == "outgoing":
-                torch.bmm(some_a, some_b.transpose(-1, -2), out=product)
+                torch.bmm(some_a, some_b.transpose(-1, -2), out=triangles)
             else:
-                torch.bmm(some_a.transpose(-1, -2), some_b, out=product)
-            some_a.copy_(product)
+                torch.bmm(some_a.transpose(-1, -2), some_b, out=triangles)
+            some_a.copy_(triangles)
 
     def _project_out_(
-        self, product: Float[Tensor, "c n n"], pair: Float[Tensor, "n n c_z"], out: Float[Tensor, "n n c_z"]
+        self, triangles: Float[Tensor, "c n n"], pair: Float[Tensor, "n n c_z"], out: Float[Tensor, "n n c_z"]
     ) -> None:
         n, c_z = pair.shape[0], pair.shape[-1]
-        positions, updated, columns = pair.reshape(n * n, c_z), out.view(n * n, c_z), product.view(-1, n * n)
+        positions, updated, columns = pair.reshape(n * n, c_z), out.view(n * n, c_z), triangles.view(-1, n * n)
         output, gate = self.output.weight.t(), self.gate.weight.t()
         length = chunk_length(n * n, (2 * self.c_hidden + 3 * c_z) * pair.element_size(), pair.device)
         for start in range(0, n * n, length):
             chunk = slice(start, min(start + length, n * n))
-            update = torch.mm(self.norm_out(columns[:, chunk].t().contiguous()), output)
-            updated[chunk].addcmul_(torch.mm(self.norm_in(positions[chunk]), gate).sigmoid_(), update)
+            update = product(self.norm_out(columns[:, chunk].t().contiguous()), output, self.output.bias)
+            open_by = product(self.norm_in(positions[chunk]), gate, self.gate.bias).sigmoid_()
+            updated[chunk].addcmul_(open_by, update)

@@ -1,0 +1,71 @@
+"""Every module of AlphaFold 2 reproduces OpenFold from OpenFold's own weights."""
+
+import pytest
+import torch
+from alphafold2_cases import BUILDERS, as_matrices, existing_groups, loaded
+from trunk_cases import Golden
+
+from anfinsen.geometry import Frames, quaternion_to_rotation
+
+# Peers round differently where float32 cancels; their own noise is up to 1e-6.
+LIMITS = {"float64": 1e-9, "float32": 5e-6}
+
+
+def expected_outputs(file, kind):
+    """The peer's outputs; backbone frames of the monomer are quaternion and translation."""
+    outputs = dict(file.tensors[kind])
+    if file.name == "structure_module_monomer":
+        quaternion, origin = outputs["frames"].split([4, 3], dim=-1)
+        outputs["frames"] = as_matrices(Frames(quaternion_to_rotation(quaternion), origin))
+    if "sidechain_frames" in outputs:
+        exists = existing_groups(file.tensors["input"]["aatype"])
+        outputs["sidechain_frames"] = outputs["sidechain_frames"] * exists[..., None, None]
+    return outputs
+
+
+def errors(file, dtype, gradients):
+    """Largest error of each output inside its valid region, relative to the largest output."""
+    module, run = loaded(file, dtype)
+    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
+    copies = {k: v.clone() for k, v in inputs.items()}
+    with torch.set_grad_enabled(gradients):
+        outputs = run(module, inputs)
+    for key, value in inputs.items():
+        assert torch.equal(value, copies[key]), f"the input {key} was changed"
+    result = {}
+    for name, expected in expected_outputs(file, "output64" if dtype == torch.float64 else "output").items():
+        valid = file.tensors.get("valid", {}).get(name)
+        keep = torch.ones(expected.shape[:-1], dtype=torch.bool) if valid is None else valid.bool()
+        actual = outputs[name].detach()
+        assert actual.shape == expected.shape
+        assert actual.dtype == dtype
+        difference = (actual - expected)[keep].abs().max()
+        result[name] = (difference / expected[keep].abs().max()).item()
+    return result
+
+
+@pytest.mark.parametrize("gradients", [True, False], ids=["training-path", "inference-path"])
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_parity(name, precision, gradients, shared):
+    file = Golden(shared / "parity" / "openfold" / f"{name}.safetensors")
+    if precision == "float64" and "output64" not in file.tensors:
+        assert name.startswith("extra_msa_block")  # the peer cannot run these in float64
+        precision = "float32"
+    found = errors(file, getattr(torch, precision), gradients)
+    assert max(found.values()) <= LIMITS[precision], found
+
+
+@pytest.mark.parametrize("name", ["structure_module_monomer", "structure_module_multimer"])
+def test_own_ideal_geometry_is_close_to_the_released(name, shared):
+    file = Golden(shared / "parity" / "openfold" / f"{name}.safetensors")
+    module, run = loaded(file, torch.float64)
+    inputs = {k: v.double() if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
+    with torch.no_grad():
+        positions = run(module, inputs)["own_positions"]
+    distances = (positions - file.tensors["output64"]["positions"]).norm(dim=-1)
+    assert distances.max() < 0.06  # Å
+
+
+def test_no_golden_file_is_left_out(shared):
+    assert {path.stem for path in (shared / "parity" / "openfold").glob("*.safetensors")} == set(BUILDERS)
