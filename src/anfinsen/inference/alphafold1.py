@@ -82,7 +82,6 @@ class AlphaFold1Predictor(Predictor):
         notes = (*notes, *complex_notes(first), *alphafold1_notes(first))
         return self.prediction(job, first, seeds, 1, notes)
 
-
     def _check_memory(self, prepared: Complex) -> None:
         msa = prepared.alignments[0].unpaired
         rows = msa.depth if msa is not None else 1
