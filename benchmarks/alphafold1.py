@@ -132,13 +132,14 @@ def report(rows: list[dict], name: str) -> str:
         cells += [_mean(tms), f"{np.mean(tms >= 0.5):.0%}", f"{np.mean([row['lddt'] for row in group]):.3f}"]
         cells.append(f"{np.median([row['cpu_seconds'] for row in group]):.0f}")
         lines.append(f"| {title} | {len(group)} | {' | '.join(cells)} |")
-    mirrored = sum(row["mirror"] > row["tm"] for row in rows)
+    mirrored = [row["mirror"] for row in rows if row["mirror"] > row["tm"]]
     predicted, tms = (np.array([row[key] for row in rows]) for key in ("predicted_tm", "tm"))
     trusted = [np.concatenate([row[key] for row in rows]) for key in ("plddt", "true_lddt")]
     correlations = (
         f"Spearman: predicted and true TM-score {_rank(predicted, tms)} over {len(rows)} chains, "
         f"pLDDT and true lDDT {_rank(*trusted)} over residues. "
-        f"{mirrored} of {len(rows)} structures are closer to the native one's mirror image."
+        f"{len(mirrored)} of {len(rows)} structures are closer to the native one's mirror image"
+        + (f", to which they have TM-scores of {min(mirrored):.2f} to {max(mirrored):.2f}." if mirrored else ".")
     )
     return "\n".join([*lines, "", correlations])
 

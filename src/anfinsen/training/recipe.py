@@ -129,7 +129,7 @@ MINI = Recipe(
         Stage(steps=1100, crop=64, diffusion_batch=12, losses=_MINI_LOSSES, rollout=0, msa_rows=128),
         Stage(steps=60, crop=112, diffusion_batch=12, losses=replace(_MINI_LOSSES, bond=1.0), rollout=0, msa_rows=128),
         Stage(
-            steps=150,
+            steps=200,
             crop=96,
             diffusion_batch=1,
             losses=LossConfig(confidence=1.0, pae=1.0),
