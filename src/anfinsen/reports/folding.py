@@ -168,7 +168,7 @@ _ENERGY = """<section id="energy" aria-labelledby="energy-title">
 <p class="hint">Of the descent that found the best structure of the chosen seed, in units of −log
 probability. At the dashed lines the weights of its terms change, or a new start begins.</p>
 <div id="energy-plot" class="plot"></div>
-<p class="hint">The structures at the end, the lowest potential first, the terms of each without weights, and which$
+<p class="hint">The structures at the end, the lowest potential first, the terms of each without weights, and how much
 of its helical turns is right-handed. A mirror image has the same distances, and should lose.</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Table: structures at the end of folding">%POOL%</div>
 </section>
