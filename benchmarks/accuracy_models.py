@@ -20,8 +20,8 @@ from anfinsen.models.alphafold1 import AlphaFold1, RealisationConfig
 from anfinsen.models.alphafold3 import AlphaFold3
 from anfinsen.training.data_structures import hide_polymer_bonds
 from anfinsen.training.examples import structure_example
-from anfinsen.weights import BUNDLED, load_model
-from anfinsen.weights.alphafold1 import ALPHAFOLD1_BUNDLED, is_alphafold1, load_alphafold1
+from anfinsen.weights import ALPHAFOLD1_BUNDLED, BUNDLED, load_model
+from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
 
 CONFORMER_SEED = 0
 # Classes of protein chains: the least effective depth, and a name; the order of the tables.

@@ -65,6 +65,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "unknown device": (["--device", "abacus"], "Unknown device 'abacus'"),
     "absent device": (["--device", "cuda:99"], "not available"),
     "unknown model": (["--model", "alphafold9"], "Unknown model 'alphafold9'"),
+    "unknown AlphaFold 1 model": (["--model", "alphafold1-full"], "expected one of alphafold3-mini, alphafold1-mini"),
     "unknown random model": (["--model", "alphafold3-huge:random"], "huge"),
     "random model without family": (["--model", "mini:random"], "expected alphafold3-PRESET:random"),
     "model and weights": (["--model", "alphafold3-mini", "--weights", "x.safetensors"], "give one"),

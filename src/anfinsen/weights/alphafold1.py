@@ -13,10 +13,9 @@ from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
 from anfinsen.models.alphafold1 import AlphaFold1, AlphaFold1Config, alphafold1_config
 
-from .store import FORMAT, WeightsInfo
+from .store import ALPHAFOLD1_BUNDLED, FORMAT, WeightsInfo, weights_path
 from .tensors import model_tensors, read_tensors, write_tensors
 
-ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
 _FAMILY = "alphafold1"
 
 
@@ -76,7 +75,8 @@ def load_alphafold1(name_or_path: str, device: torch.device | str = "cpu") -> tu
                 "`anfinsen train alphafold1`."
             )
         return _read(path, name_or_path, device)
-    return _read(Path(name_or_path), Path(name_or_path).stem, device)
+    path = weights_path(name_or_path)
+    return _read(path, path.stem, device)
 
 
 def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold1, WeightsInfo]:

@@ -11,12 +11,14 @@ import torch
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.models.alphafold1 import PRESETS as ALPHAFOLD1_PRESETS
 from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
 
 from .tensors import model_tensors, read_tensors, write_tensors
 
 FORMAT = "anfinsen-weights-1"
 BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
+ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,23 @@ def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[A
     if name_or_path in BUNDLED:
         path = Path(str(resources.files("anfinsen.weights") / "bundled" / BUNDLED[name_or_path]))
         return _read(path, name_or_path, device)
+    path = weights_path(name_or_path)
+    return _read(path, path.stem, device)
+
+
+def weights_path(name_or_path: str) -> Path:
+    """Return the path that ``name_or_path`` is, whether there is a file or not.
+
+    Raises:
+        ConfigError: it looks like the name of a model, and there is none of that name.
+    """
     path = Path(name_or_path)
     if name_or_path and (path.suffix or path.exists() or len(path.parts) > 1):
-        return _read(path, path.stem, device)
-    known = [*BUNDLED, *(f"alphafold3-{preset}:random" for preset in PRESETS)]
-    raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {', '.join(known)}, or a weights file.")
+        return path
+    random = [f"alphafold3-{preset}:random" for preset in PRESETS]
+    random += [f"alphafold1-{preset}:random" for preset in ALPHAFOLD1_PRESETS]
+    known = ", ".join([*BUNDLED, *ALPHAFOLD1_BUNDLED, *random])
+    raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {known}, or a weights file.")
 
 
 def random_preset(name: str) -> str | None:
