@@ -20,27 +20,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families
+from protein_cases import CONTACT, DEPTHS, Case, chain_families, deep_families, depth_class
 
 from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.common.seeding import torch_generator
 from anfinsen.features.alphafold1 import alphafold1_features, evolution_of_msa
 from anfinsen.features.coupling_scores import coupling_scores
-from anfinsen.metrics import contact_precision, lddt, spearman, tm_score
+from anfinsen.metrics import lddt, spearman, tm_score
 from anfinsen.models.alphafold1 import AlphaFold1, predict_maps, realise
 from anfinsen.weights.alphafold1 import load_alphafold1
 
-CONTACT = 8.0
 KINDS = ("couplings", "profile only", "network")
 GLYCINE = AMINO_ACIDS.index("GLY")
-
-
-def precision(scores: np.ndarray, case: Case) -> list[float]:
-    """Long-range precision at L/5, L/2, L; empty where the native structure has no long-range contact."""
-    near, known = case.near, case.known
-    if not np.triu(near & known, 24).any():
-        return []
-    return [contact_precision(scores.astype(float), near, known, divisor=divisor) for divisor in DIVISORS]
 
 
 def fold_case(case: Case, model: AlphaFold1, seed: int) -> dict:
@@ -66,7 +57,7 @@ def fold_case(case: Case, model: AlphaFold1, seed: int) -> dict:
         "length": len(query),
         "depth": case.msa.depth,
         "neff": evolution.effective_depth if case.neff is None else case.neff,
-        "precision": {kind: precision(contacts[kind], case) for kind in KINDS},
+        "precision": {kind: case.precision(contacts[kind]) for kind in KINDS},
         "tm": tm_score(ca, true),
         "mirror": tm_score(ca, true * np.array([1.0, 1.0, -1.0])),
         "lddt": local.score,
@@ -117,7 +108,7 @@ def report(rows: list[dict], name: str) -> str:
     else:
         groups = {title: [] for _, title in DEPTHS}
         for row in rows:
-            groups[next(title for least, title in DEPTHS if row["neff"] >= least)].append(row)
+            groups[depth_class(row["neff"])].append(row)
         groups["all"] = rows
     head = [*(f"{kind} L/5, L/2, L" for kind in KINDS), "TM", "TM ≥ 0.5", "lDDT-Cα", "CPU s (median)"]
     lines = [f"| class | n | {' | '.join(head)} |", "| --- " * (len(head) + 2) + "|"]

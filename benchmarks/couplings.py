@@ -19,20 +19,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families
+from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families, depth_class
 
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
-from anfinsen.metrics import contact_precision
 
 LEAST_SEPARATION = 6
 MOST_Z = 30.0
 
 
 def score(case: Case, found: Couplings) -> dict[str, object]:
-    precision = {}
-    if np.triu(case.near & case.known, 24).any():
-        scores = found.scores.astype(float)
-        precision = {f"L/{d}": contact_precision(scores, case.near, case.known, divisor=d) for d in DIVISORS}
+    at_each = case.precision(found.scores)
     return {
         "name": case.name,
         "length": len(found.scores),
@@ -40,7 +36,7 @@ def score(case: Case, found: Couplings) -> dict[str, object]:
         "rows": found.rows,
         "neff": found.effective_depth if case.neff is None else case.neff,
         "iterations": found.iterations,
-        "precision": precision,
+        "precision": {f"L/{d}": value for d, value in zip(DIVISORS, at_each, strict=True)} if at_each else {},
     }
 
 
@@ -115,7 +111,7 @@ def report(rows: list[dict], by_depth: bool) -> str:
     for row in rows:
         if row["precision"]:
             if by_depth:
-                groups[next(name for least, name in DEPTHS if row["neff"] >= least)].append(row)
+                groups[depth_class(row["neff"])].append(row)
             groups["all"].append(row)
     lines = ["| set | n | L/5 | L/2 | L | median Neff | median CPU s |", "|---|---|---|---|---|---|---|"]
     for name in [*(name for _, name in DEPTHS), "all"]:

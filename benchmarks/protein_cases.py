@@ -13,6 +13,7 @@ from anfinsen.alignments import Msa, parse_msa
 from anfinsen.chemistry import ChainKind, read_structure
 from anfinsen.geometry import ideal_cbeta
 from anfinsen.inference.families import read_family
+from anfinsen.metrics import contact_precision
 
 CONTACT = 8.0  # Å between CB atoms
 DIVISORS = (5, 2, 1)
@@ -39,9 +40,20 @@ class Case:
         """Of which pairs that is known."""
         return ~np.isnan(self._distance)
 
+    def precision(self, scores: np.ndarray) -> list[float]:
+        """Return long-range precision at each of `DIVISORS`; nothing where there is no long-range contact to find."""
+        if not np.triu(self.near & self.known, 24).any():
+            return []
+        return [contact_precision(scores.astype(float), self.near, self.known, divisor=d) for d in DIVISORS]
+
     @property
     def _distance(self) -> np.ndarray:
         return np.linalg.norm(self.beta[:, None] - self.beta[None], axis=-1)
+
+
+def depth_class(neff: float) -> str:
+    """Return the name of the class of `DEPTHS` that an effective depth belongs to."""
+    return next(name for least, name in DEPTHS if neff >= least)
 
 
 def deep_families(data: Path, longest: int) -> Iterator[Case]:
