@@ -3,6 +3,7 @@
 import pytest
 import torch
 from alphafold2_cases import BUILDERS, as_matrices, existing_groups, loaded
+from parity import converted_inputs, outputs_of, relative_errors
 from trunk_cases import Golden
 
 from anfinsen.geometry import Frames, quaternion_to_rotation
@@ -24,24 +25,9 @@ def expected_outputs(file, kind):
 
 
 def errors(file, dtype, gradients):
-    """Largest error of each output inside its valid region, relative to the largest output."""
-    module, run = loaded(file, dtype)
-    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
-    copies = {k: v.clone() for k, v in inputs.items()}
-    with torch.set_grad_enabled(gradients):
-        outputs = run(module, inputs)
-    for key, value in inputs.items():
-        assert torch.equal(value, copies[key]), f"the input {key} was changed"
-    result = {}
-    for name, expected in expected_outputs(file, "output64" if dtype == torch.float64 else "output").items():
-        valid = file.tensors.get("valid", {}).get(name)
-        keep = torch.ones(expected.shape[:-1], dtype=torch.bool) if valid is None else valid.bool()
-        actual = outputs[name].detach()
-        assert actual.shape == expected.shape
-        assert actual.dtype == dtype
-        difference = (actual - expected)[keep].abs().max()
-        result[name] = (difference / expected[keep].abs().max()).item()
-    return result
+    outputs = outputs_of(*loaded(file, dtype), file, dtype, gradients)
+    expected = expected_outputs(file, "output64" if dtype == torch.float64 else "output")
+    return relative_errors(outputs, expected, file, dtype)
 
 
 @pytest.mark.parametrize("gradients", [True, False], ids=["training-path", "inference-path"])
@@ -60,7 +46,7 @@ def test_parity(name, precision, gradients, shared):
 def test_own_ideal_geometry_is_close_to_the_released(name, shared):
     file = Golden(shared / "parity" / "openfold" / f"{name}.safetensors")
     module, run = loaded(file, torch.float64)
-    inputs = {k: v.double() if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
+    inputs = converted_inputs(file, torch.float64)
     with torch.no_grad():
         positions = run(module, inputs)["own_positions"]
     distances = (positions - file.tensors["output64"]["positions"]).norm(dim=-1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusion_cases import loaded
 from diffusion_files import FILES, squeezed, valid_region
+from parity import outputs_of
 from trunk_cases import Golden
 
 CASES = [pytest.param(peer, name, id=f"{peer}-{name}") for peer, names in FILES.items() for name in names]
@@ -11,13 +12,7 @@ CASES = [pytest.param(peer, name, id=f"{peer}-{name}") for peer, names in FILES.
 
 def errors(file, dtype, gradients):
     """Largest error of each output inside its valid region, relative to the largest output."""
-    module, run = loaded(file, dtype)
-    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
-    copies = {k: v.clone() for k, v in inputs.items()}
-    with torch.set_grad_enabled(gradients):
-        outputs = run(module, inputs)
-    for key, value in inputs.items():
-        assert torch.equal(value, copies[key]), f"the input {key} was changed"
+    outputs = outputs_of(*loaded(file, dtype), file, dtype, gradients)
     result = {}
     kind = "output64" if dtype == torch.float64 and "output64" in file.tensors else "output"
     for name, theirs in file.tensors[kind].items():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from parity import outputs_of, relative_errors
 from trunk_cases import FILES, Golden, loaded
 
 CASES = [pytest.param(peer, name, id=f"{peer}-{name}") for peer, names in FILES.items() for name in names]
@@ -14,24 +15,8 @@ def find(peer, name, golden, request):
 
 
 def errors(file, dtype, gradients):
-    """Largest error of each output inside its valid region, relative to the largest output."""
-    module, run = loaded(file, dtype)
-    inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in file.tensors["input"].items()}
-    copies = {k: v.clone() for k, v in inputs.items()}
-    with torch.set_grad_enabled(gradients):
-        outputs = run(module, inputs)
-    for key, value in inputs.items():
-        assert torch.equal(value, copies[key]), f"the input {key} was changed"
-    result = {}
-    for name, expected in file.tensors["output64" if dtype == torch.float64 else "output"].items():
-        valid = file.tensors.get("valid", {}).get(name)
-        keep = torch.ones(expected.shape[:-1], dtype=torch.bool) if valid is None else valid.bool()
-        actual = outputs[name].detach()
-        assert actual.shape == expected.shape
-        assert actual.dtype == dtype
-        difference = (actual - expected)[keep].abs().max()
-        result[name] = (difference / expected[keep].abs().max()).item()
-    return result
+    outputs = outputs_of(*loaded(file, dtype), file, dtype, gradients)
+    return relative_errors(outputs, file.tensors["output64" if dtype == torch.float64 else "output"], file, dtype)
 
 
 @pytest.mark.parametrize("gradients", [True, False], ids=["training-path", "inference-path"])
