@@ -42,7 +42,7 @@ COMPLEXES = {
     "modified/1B7V.cif.gz": "protein with a ligand (haem C)",
 }
 LARGEST = 128  # tokens; no complex is cropped
-STEPS = 2000
+STEPS = 3000
 
 NETWORK = AlphaFold3Config(
     c_s=96,
@@ -132,13 +132,15 @@ def open_data(structures: Path, cache: Path) -> StructureDataset:
     return data
 
 
-def drawer(data: StructureDataset, seed: int, step: int, count: int) -> Callable[[int], tuple[Batch, Labels]]:
-    """Return what gives the examples of a step: every complex once in each round, in an order drawn anew."""
+def drawer(data: StructureDataset, atoms: np.ndarray, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
+    """Return what gives the examples of a step: a complex is drawn in proportion to its resolved atoms.
+
+    Every atom is a thing to remember, so the large complexes need more visits than the small ones.
+    """
     entry_of = {entry.file: index for index, entry in reversed(list(enumerate(data.entries)))}
 
     def draw(index: int) -> tuple[Batch, Labels]:
-        turn, place = divmod(step * count + index, len(data.files))
-        file = int(numpy_generator(seed, "round", turn).permutation(len(data.files))[place])
+        file = int(numpy_generator(seed, "drawn", step, index).choice(len(atoms), p=atoms / atoms.sum()))
         return data.example(entry_of[file], numpy_generator(seed, "example", step, index))
 
     return draw
@@ -189,10 +191,11 @@ def overfit(
     trainer = Trainer(NETWORK, plan, seed, bf16=True, workers=workers)
     if trainer.resume(out):
         say(f"Going on from step {trainer.steps_done}.")
+    atoms = np.array([int(data.whole(file)[1].resolved.sum()) for file in range(len(data.files))])
     recent: dict[str, list[float]] = {}
     cpu = time.process_time()
     while trainer.steps_done < plan.steps:
-        terms = trainer.step(drawer(data, seed, trainer.steps_done, plan.examples_per_step))
+        terms = trainer.step(drawer(data, atoms, seed, trainer.steps_done))
         for name, value in terms.items():
             recent.setdefault(name, []).append(value)
         done = trainer.steps_done
