@@ -1,12 +1,12 @@
-"""Every array of DeepMind's published AlphaFold 2 files with its shape, and OpenFold's tensors in DeepMind's layout.
+"""Every array of DeepMind's published AlphaFold 2 files with its shape.
 
 Names and shapes follow the released code (google-deepmind/alphafold, Apache-2.0) and OpenFold's importer of these
-files; no published number is in here.
+files; they are written down here, not asked of the converter. No published number is in here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torch import Tensor
+from anfinsen.models.alphafold2 import AlphaFold2Config
 
 ROOT = "alphafold/alphafold_iteration/"
 Shapes = dict[str, tuple[int, ...]]
@@ -34,6 +34,56 @@ class Sizes:
     value_points: int = 8
     torsion: int = 128
     plddt: int = 128
+
+
+SMALL = Sizes(
+    m=16,
+    z=8,
+    s=12,
+    e=8,
+    t=8,
+    heads=2,
+    pair_heads=2,
+    outer=3,
+    triangle=6,
+    blocks=2,
+    extra_blocks=1,
+    template_blocks=1,
+    point_heads=3,
+    scalar=4,
+    query_points=2,
+    value_points=3,
+    torsion=5,
+    plddt=7,
+)
+
+
+def resized(config: AlphaFold2Config, sizes: Sizes = SMALL) -> AlphaFold2Config:
+    """The same architecture with these sizes; a file without templates says nothing of theirs."""
+    if config.templates:
+        config = replace(config, c_t=sizes.t, template_blocks=sizes.template_blocks)
+    return replace(
+        config,
+        c_m=sizes.m,
+        c_z=sizes.z,
+        c_s=sizes.s,
+        c_e=sizes.e,
+        heads_msa=sizes.heads,
+        heads_pair=sizes.pair_heads,
+        c_outer=sizes.outer,
+        c_triangle=sizes.triangle,
+        evoformer_blocks=sizes.blocks,
+        extra_blocks=sizes.extra_blocks,
+        heads_points=sizes.point_heads,
+        c_points=sizes.scalar,
+        query_points=sizes.query_points,
+        value_points=sizes.value_points,
+        c_torsions=sizes.torsion,
+        c_plddt=sizes.plddt,
+    )
+
+
+SMALL_CONFIG = resized(AlphaFold2Config(predicts_pae=True))
 
 
 def dense(c_in: int, *c_out: int) -> Shapes:
@@ -255,108 +305,3 @@ def published(kind: str, sizes: Sizes | None = None) -> Shapes:
         heads |= inside("predicted_aligned_error_head/logits", dense(sizes.z, 64))
     everything = join(inside("evoformer", evoformer), inside("structure_module", structure), heads)
     return {ROOT + key: shape for key, shape in everything.items()}
-
-
-# ---- OpenFold's tensors in DeepMind's layout
-
-LINEAR = {"weight": "weights", "bias": "bias"}
-NORM = {"weight": "scale", "bias": "offset"}
-PLAIN = {
-    "msa_att_row.layer_norm_m": ("msa_row_attention_with_pair_bias/query_norm", NORM),
-    "msa_att_row.layer_norm_z": ("msa_row_attention_with_pair_bias/feat_2d_norm", NORM),
-    "msa_att_col._msa_att.layer_norm_m": ("msa_column_attention/query_norm", NORM),
-    "msa_att_col.layer_norm_m": ("msa_column_global_attention/query_norm", NORM),
-    "msa_transition.layer_norm": ("msa_transition/input_layer_norm", NORM),
-    "msa_transition.linear_1": ("msa_transition/transition1", LINEAR),
-    "msa_transition.linear_2": ("msa_transition/transition2", LINEAR),
-    "outer_product_mean.layer_norm": ("outer_product_mean/layer_norm_input", NORM),
-    "outer_product_mean.linear_1": ("outer_product_mean/left_projection", LINEAR),
-    "outer_product_mean.linear_2": ("outer_product_mean/right_projection", LINEAR),
-    "pair_stack.pair_transition.layer_norm": ("pair_transition/input_layer_norm", NORM),
-    "pair_stack.pair_transition.linear_1": ("pair_transition/transition1", LINEAR),
-    "pair_stack.pair_transition.linear_2": ("pair_transition/transition2", LINEAR),
-}
-ATTENTIONS = {
-    "msa_att_row.mha": "msa_row_attention_with_pair_bias/attention",
-    "msa_att_col._msa_att.mha": "msa_column_attention/attention",
-    "msa_att_col.global_attention": "msa_column_global_attention/attention",
-    "pair_stack.tri_att_start.mha": "triangle_attention_starting_node/attention",
-    "pair_stack.tri_att_end.mha": "triangle_attention_ending_node/attention",
-}
-BIASES = {
-    "msa_att_row.linear_z.weight": "msa_row_attention_with_pair_bias//feat_2d_weights",
-    "pair_stack.tri_att_start.linear.weight": "triangle_attention_starting_node//feat_2d_weights",
-    "pair_stack.tri_att_end.linear.weight": "triangle_attention_ending_node//feat_2d_weights",
-}
-
-
-def block_arrays(tensors: dict[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """The arrays of one Evoformer block, as OpenFold's importer would have read them."""
-    arrays = {ours: tensors[name].T for name, ours in BIASES.items()}
-    for name, (ours, kinds) in PLAIN.items():
-        for kind, their in kinds.items():
-            if f"{name}.{kind}" in tensors:
-                tensor = tensors[f"{name}.{kind}"]
-                arrays[f"{ours}//{their}"] = tensor.T if tensor.dim() == 2 else tensor
-    for name, ours in ATTENTIONS.items():
-        if f"{name}.linear_q.weight" in tensors:
-            arrays |= {f"{ours}//{key}": array for key, array in attention_arrays(tensors, name, heads).items()}
-    for name in ("start", "end"):
-        norm_name = f"triangle_attention_{name}ing_node/query_norm" if name == "start" else ""
-        norm_name = norm_name or "triangle_attention_ending_node/query_norm"
-        for kind, their in NORM.items():
-            arrays[f"{norm_name}//{their}"] = tensors[f"pair_stack.tri_att_{name}.layer_norm.{kind}"]
-    outer = tensors["outer_product_mean.linear_out.weight"]
-    width = round(outer.shape[1] ** 0.5)
-    arrays["outer_product_mean//output_w"] = outer.T.reshape(width, width, -1)
-    arrays["outer_product_mean//output_b"] = tensors["outer_product_mean.linear_out.bias"]
-    for name, long in (("out", "outgoing"), ("in", "incoming")):
-        made = multiplication_arrays(tensors, f"pair_stack.tri_mul_{name}", incoming=name == "in")
-        arrays |= {f"triangle_multiplication_{long}/{key}": array for key, array in made.items()}
-    return arrays
-
-
-def attention_arrays(tensors: dict[str, Tensor], name: str, heads: int) -> dict[str, Tensor]:
-    def split(tensor: Tensor) -> Tensor:
-        return tensor.T.reshape(tensor.shape[1], heads, -1)
-
-    single = "global" in name
-    arrays = {f"{long}_w": split(tensors[f"{name}.linear_{short}.weight"]) for short, long in (("q", "query"),)}
-    for short, long in (("k", "key"), ("v", "value")):
-        weight = tensors[f"{name}.linear_{short}.weight"]
-        arrays[f"{long}_w"] = weight.T if single else split(weight)
-    output = tensors[f"{name}.linear_o.weight"]
-    return arrays | {
-        "gating_w": split(tensors[f"{name}.linear_g.weight"]),
-        "gating_b": tensors[f"{name}.linear_g.bias"].reshape(heads, -1),
-        "output_w": output.T.reshape(heads, -1, output.shape[0]),
-        "output_b": tensors[f"{name}.linear_o.bias"],
-    }
-
-
-def multiplication_arrays(tensors: dict[str, Tensor], name: str, incoming: bool) -> dict[str, Tensor]:
-    """DeepMind's left and right are the paper's a and b, and for incoming edges b and a."""
-    fused = f"{name}.linear_ab_p.weight" in tensors
-    names = {"linear_z": "output_projection", "linear_g": "gating_linear"}
-    norms = {"layer_norm_in": "left_norm_input", "layer_norm_out": "center_norm"}
-    if not fused:
-        norms = {"layer_norm_in": "layer_norm_input", "layer_norm_out": "center_layer_norm"}
-        a, b = ("right", "left") if incoming else ("left", "right")
-        for part, side in (("a", a), ("b", b)):
-            names |= {f"linear_{part}_p": f"{side}_projection", f"linear_{part}_g": f"{side}_gate"}
-    arrays = {}
-    for theirs, ours in names.items():
-        arrays[f"{ours}//weights"] = tensors[f"{name}.{theirs}.weight"].T
-        arrays[f"{ours}//bias"] = tensors[f"{name}.{theirs}.bias"]
-    for theirs, ours in norms.items():
-        arrays[f"{ours}//scale"] = tensors[f"{name}.{theirs}.weight"]
-        arrays[f"{ours}//offset"] = tensors[f"{name}.{theirs}.bias"]
-    for theirs, ours in (("linear_ab_p", "projection"), ("linear_ab_g", "gate")) if fused else ():
-        for kind, key in LINEAR.items():
-            tensor = tensors[f"{name}.{theirs}.{kind}"]
-            first, second = tensor.chunk(2)
-            ordered = [second, first] if incoming else [first, second]
-            joined = tensor.new_empty(tensor.shape)
-            joined[: len(first)], joined[len(first) :] = ordered
-            arrays[f"{ours}//{key}"] = joined.T if joined.dim() == 2 else joined
-    return arrays

@@ -6,62 +6,22 @@ import numpy as np
 import pytest
 import torch
 from alphafold2_cases import BUILDERS
-from alphafold2_published import ROOT, Sizes, block_arrays, published
+from alphafold2_published import ROOT, SMALL, published, resized
+from openfold_layout import block_arrays
 from trunk_cases import Golden
 
 from anfinsen.common.errors import WeightsError
 from anfinsen.models.alphafold2 import AlphaFold2, AlphaFold2Config, alphafold2_config
-from anfinsen.weights.published.alphafold2_official import fill_official, official_config, read_arrays, unstacked
+from anfinsen.weights.published.alphafold2_official import official, official_config, unstacked
 from anfinsen.weights.published.alphafold2_official_trunk import evoformer_block
-from anfinsen.weights.published.rules import Rule, load_converted
+from anfinsen.weights.published.files import read_arrays
+from anfinsen.weights.published.rules import Rule, converted_state, load_converted
 
 KINDS = ["monomer", "monomer_no_templates", "ptm", "multimer_v2", "multimer_v3"]
-SMALL = Sizes(
-    m=16,
-    z=8,
-    s=12,
-    e=8,
-    t=8,
-    heads=2,
-    pair_heads=2,
-    outer=3,
-    triangle=6,
-    blocks=2,
-    extra_blocks=1,
-    template_blocks=1,
-    point_heads=3,
-    scalar=4,
-    query_points=2,
-    value_points=3,
-    torsion=5,
-    plddt=7,
-)
 
 
 def small_config(kind):
-    sizes = SMALL
-    config = official_config(published(kind), kind)
-    return dataclasses.replace(
-        config,
-        c_m=sizes.m,
-        c_z=sizes.z,
-        c_s=sizes.s,
-        c_e=sizes.e,
-        c_t=sizes.t,
-        heads_msa=sizes.heads,
-        heads_pair=sizes.pair_heads,
-        c_outer=sizes.outer,
-        c_triangle=sizes.triangle,
-        evoformer_blocks=sizes.blocks,
-        extra_blocks=sizes.extra_blocks,
-        template_blocks=sizes.template_blocks,
-        heads_points=sizes.point_heads,
-        c_points=sizes.scalar,
-        query_points=sizes.query_points,
-        value_points=sizes.value_points,
-        c_torsions=sizes.torsion,
-        c_plddt=sizes.plddt,
-    )
+    return resized(official_config(published(kind), kind))
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -84,9 +44,10 @@ def test_the_file_says_which_model_it_is(kind):
 def test_every_published_array_is_used_and_every_parameter_filled(kind):
     """At the published sizes; meta tensors have shapes and no numbers."""
     arrays = {name: torch.empty(shape, device="meta") for name, shape in published(kind).items()}
+    found = official(arrays, kind)
     with torch.device("meta"):
-        model = AlphaFold2(official_config(arrays, kind))
-    fill_official(model, arrays, kind)
+        model = AlphaFold2(found.config)
+    converted_state(model, found.tensors, found.rules, kind)
     elements = sum(array.numel() for array in arrays.values())
     filled = sum(parameter.numel() for parameter in model.parameters())
     # The multimer's nine biases of the template features are one here.
@@ -97,7 +58,8 @@ def test_every_published_array_is_used_and_every_parameter_filled(kind):
 @pytest.mark.parametrize("change", ["missing", "left over", "shape", "depth"])
 def test_a_file_that_does_not_fit_is_refused(kind, change):
     arrays = {name: torch.zeros(shape) for name, shape in published(kind, SMALL).items()}
-    model = AlphaFold2(small_config(kind))
+    with torch.device("meta"):
+        model = AlphaFold2(small_config(kind))
     name = f"{ROOT}evoformer/evoformer_iteration/msa_transition/transition1//weights"
     if change == "missing":
         del arrays[name]
@@ -112,7 +74,8 @@ def test_a_file_that_does_not_fit_is_refused(kind, change):
         arrays[name] = torch.zeros(3, 16, 64)
         message = "expected 2 blocks"
     with pytest.raises(WeightsError, match=message):
-        fill_official(model, arrays, kind)
+        found = official(arrays, kind)
+        converted_state(model, found.tensors, found.rules, kind)
 
 
 def test_numbers_arrive_unchanged(kind, tmp_path):
@@ -120,8 +83,10 @@ def test_numbers_arrive_unchanged(kind, tmp_path):
     random = np.random.default_rng(0)
     arrays = {name: random.standard_normal(shape, np.float32) for name, shape in published(kind, SMALL).items()}
     np.savez(tmp_path / "params.npz", **arrays)
-    model = AlphaFold2(small_config(kind))
-    fill_official(model, read_arrays(tmp_path / "params.npz"), kind)
+    found = official(read_arrays(tmp_path / "params.npz"), kind)
+    assert found.config == small_config(kind)
+    model = AlphaFold2(found.config)
+    load_converted(model, found.tensors, found.rules, kind)
     summed = [name for name in arrays if "template_pair_embedding" in name and name.endswith("bias")]
     expected = np.concatenate([array.ravel() for name, array in arrays.items() if name not in summed])
     found = {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
@@ -142,7 +107,7 @@ def test_unreadable_files_are_named(tmp_path, content):
 
 def test_other_archives_are_refused():
     with pytest.raises(WeightsError, match="other holds no AlphaFold 2 parameters"):
-        official_config(["evoformer//weights"], "other")
+        official_config({"evoformer//weights": (3,)}, "other")
 
 
 # ---- OpenFold's golden files in DeepMind's layout: the same outputs

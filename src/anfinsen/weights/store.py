@@ -1,24 +1,39 @@
-"""Weights files: safetensors with the model's configuration in the metadata, so that a file says what it is."""
+"""Weights files: safetensors with the model's configuration in the metadata, so that a file says what it is.
+
+All families of models share one format; "model" in the metadata tells them apart (AlphaFold 3's older files have none).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
 from anfinsen.models.alphafold1 import PRESETS as ALPHAFOLD1_PRESETS
-from anfinsen.models.alphafold3 import PRESETS, AlphaFold3, AlphaFold3Config, alphafold3_config
+from anfinsen.models.alphafold2 import PRESETS as ALPHAFOLD2_PRESETS
+from anfinsen.models.alphafold3 import PRESETS as ALPHAFOLD3_PRESETS
 
-from .tensors import model_tensors, read_tensors, write_tensors
+from .tensors import TensorFile, read_tensors, stored_tensors, write_tensors
 
 FORMAT = "anfinsen-weights-1"
 BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
 ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
+ALPHAFOLD2_BUNDLED = {"alphafold2-mini": "alphafold2-mini.safetensors"}
+RANDOM = ":random"  # ends the names of untrained models
+OLDEST = "alphafold3"  # of the files without "model"
+_HEADER = {"format", "model", "config"}  # metadata that says what the file is; the rest is about its making
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+ConfigT = TypeVar("ConfigT")
 
 
 @dataclass(frozen=True)
@@ -37,43 +52,29 @@ class WeightsInfo:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def save_model(model: AlphaFold3, path: Path, metadata: dict[str, str], *, bf16: bool = False) -> None:
-    """Write the model's weights and configuration to ``path``, whole or not at all.
-
-    Args:
-        model: the model to save.
-        path: target file.
-        metadata: facts about the training run ("preset", "seed", …), stored in the file.
-        bf16: store matrices in bfloat16 (norms, biases and buffers keep float32).
-
-    Raises:
-        OutputError: the file cannot be written.
-        WeightsError: a weight is NaN or infinite.
-    """
-    header = {**metadata, "format": FORMAT, "config": json.dumps(to_mapping(model.config))}
-    write_tensors(path, model_tensors(model, path, bf16=bf16), header)
+def info_of(file: TensorFile, name: str) -> WeightsInfo:
+    """Return what a weights file says of itself."""
+    about = {key: value for key, value in file.metadata.items() if key not in _HEADER}
+    return WeightsInfo(name, str(file.path), file.sha256, file.metadata.get("preset", ""), about)
 
 
-def load_model(name_or_path: str, device: torch.device | str = "cpu") -> tuple[AlphaFold3, WeightsInfo]:
-    """Return the model in evaluation mode and what is known of its weights.
+def bundled_path(file: str) -> Path:
+    """Return where the bundled weights file called ``file`` lies in this installation, whether it is there or not."""
+    return Path(str(resources.files("anfinsen.weights") / "bundled" / file))
 
-    Args:
-        name_or_path: "alphafold3-mini" (bundled), a path to a weights file, or "alphafold3-full:random" /
-            "alphafold3-small:random" / "alphafold3-mini:random" for an untrained model of that preset (seed 0).
-        device: where to put the model.
 
-    Raises:
-        ConfigError: the name is unknown.
-        WeightsError: the file is missing, damaged, of another format, or does not match its configuration.
-    """
-    preset = random_preset(name_or_path)
-    if preset is not None:
-        return _random_model(name_or_path, preset, device)
-    if name_or_path in BUNDLED:
-        path = Path(str(resources.files("anfinsen.weights") / "bundled" / BUNDLED[name_or_path]))
-        return _read(path, name_or_path, device)
-    path = weights_path(name_or_path)
-    return _read(path, path.stem, device)
+def model_names() -> list[str]:
+    """Return the names of all models: the bundled ones that this installation has, then the untrained ones."""
+    bundled = {**BUNDLED, **ALPHAFOLD1_BUNDLED, **ALPHAFOLD2_BUNDLED}
+    families: dict[str, Mapping[str, object]] = {
+        "alphafold3": ALPHAFOLD3_PRESETS,
+        "alphafold1": ALPHAFOLD1_PRESETS,
+        "alphafold2": ALPHAFOLD2_PRESETS,
+    }
+    return [
+        *(name for name, file in bundled.items() if bundled_path(file).is_file()),
+        *(f"{family}-{preset}{RANDOM}" for family, presets in families.items() for preset in presets),
+    ]
 
 
 def weights_path(name_or_path: str) -> Path:
@@ -85,62 +86,141 @@ def weights_path(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if name_or_path and (path.suffix or path.exists() or len(path.parts) > 1):
         return path
-    random = [f"alphafold3-{preset}:random" for preset in PRESETS]
-    random += [f"alphafold1-{preset}:random" for preset in ALPHAFOLD1_PRESETS]
-    known = ", ".join([*BUNDLED, *ALPHAFOLD1_BUNDLED, *random])
+    known = ", ".join(model_names())
     raise ConfigError(f"Unknown model {name_or_path!r}: expected one of {known}, or a weights file.")
 
 
-def random_preset(name: str) -> str | None:
-    """Return the preset of an untrained model's name ("full" of "alphafold3-full:random"), None for other names.
+@dataclass(frozen=True)
+class Family(Generic[ModelT, ConfigT]):
+    """How one family of models is kept in files.
 
-    Raises:
-        ConfigError: there is no such preset.
+    Attributes:
+        name: "alphafold1"; title: "AlphaFold 1". build: makes a model of a configuration.
+        config: type of the configuration. presets: configurations by name. bundled: files by the models' names.
     """
-    if not name.endswith(":random"):
-        return None
-    family, _, preset = name.removesuffix(":random").partition("-")
-    if family != "alphafold3" or preset not in PRESETS:
-        raise ConfigError(
-            f"Unknown model {name!r}: expected alphafold3-PRESET:random with one of {', '.join(PRESETS)} (untrained, "
-            "for measuring time and memory)."
-        )
-    return preset
 
+    name: str
+    title: str
+    build: Callable[[ConfigT], ModelT]
+    config: type[ConfigT]
+    presets: Mapping[str, ConfigT]
+    bundled: Mapping[str, str]
 
-def _random_model(name: str, preset: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AlphaFold3(alphafold3_config(preset))
-    return model.to(device).eval(), WeightsInfo(name=name, path="", sha256="", preset=preset)
+    def owns(self, name_or_path: str) -> bool:
+        """Return whether a model name, or a weights file, is this family's; False for files that cannot be read."""
+        if name_or_path.startswith(f"{self.name}-") and not Path(name_or_path).exists():
+            return True
+        try:
+            with safe_open(name_or_path, framework="pt") as handle:
+                return (handle.metadata() or {}).get("model") == self.name
+        except (OSError, SafetensorError):
+            return False
 
+    def save(self, model: ModelT, path: Path, metadata: dict[str, str], *, bf16: bool) -> None:
+        """Write weights and configuration of ``model`` to ``path``, whole or not at all.
 
-def _read(path: Path, name: str, device: torch.device | str) -> tuple[AlphaFold3, WeightsInfo]:
-    file = read_tensors(path)
-    metadata = file.metadata
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path} was not written by anfinsen: its format is {metadata.get('format', 'not named')!r}, "
-            f"expected {FORMAT!r}."
-        )
-    model = _build(path, metadata)
-    file.fill(model)
-    info = WeightsInfo(
-        name=name,
-        path=str(path),
-        sha256=file.sha256,
-        preset=metadata.get("preset", ""),
-        metadata={key: value for key, value in metadata.items() if key not in {"format", "config"}},
-    )
-    return model.to(device).eval(), info
+        Raises:
+            OutputError: the file cannot be written.
+            WeightsError: a weight is NaN or infinite.
+        """
+        buffers = {name for name, _ in model.named_buffers()}
+        self.write(stored_tensors(model.state_dict(), path, bf16=bf16, exact=buffers), model.config, path, metadata)
 
+    def write(self, tensors: dict[str, Tensor], config: Any, path: Path, metadata: dict[str, str]) -> None:
+        """Write the tensors of a model of this configuration to ``path``, whole or not at all.
 
-def _build(path: Path, metadata: dict[str, str]) -> AlphaFold3:
-    try:
-        values = json.loads(metadata["config"])
-        if not isinstance(values, dict):
-            raise ConfigError(f"expected a mapping, got {values!r}.")
-        config = from_mapping(AlphaFold3Config, values)
-    except (KeyError, ValueError, ConfigError) as error:
-        raise WeightsError(f"{path} holds no usable model configuration: {error}") from error
-    return AlphaFold3(config)
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        header = {"format": FORMAT, "model": self.name, "config": json.dumps(to_mapping(config))}
+        write_tensors(path, tensors, {**metadata, **header})
+
+    def outline(self, config: ConfigT) -> ModelT:
+        """Return a model without numbers: names and shapes only."""
+        with torch.device("meta"):
+            return self.build(config)
+
+    def load(self, name_or_path: str, device: torch.device | str) -> tuple[ModelT, WeightsInfo]:
+        """Return the model of a name or file in evaluation mode and what is known of its weights.
+
+        Raises:
+            ConfigError: the name is unknown.
+            WeightsError: the file is missing, damaged, another family's, or does not match its configuration.
+        """
+        preset = self.random_preset(name_or_path)
+        if preset is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                model = self.build(self.presets[preset])
+            return model.to(device).eval(), WeightsInfo(name=name_or_path, path="", sha256="", preset=preset)
+        if name_or_path not in self.bundled:
+            path = weights_path(name_or_path)
+            return self._read(path, path.stem, device)
+        return self._read(self.bundled_file(name_or_path), name_or_path, device)
+
+    def bundled_file(self, name: str) -> Path:
+        """Return the file of a bundled model.
+
+        Raises:
+            WeightsError: this installation came without it.
+        """
+        path = bundled_path(self.bundled[name])
+        if not path.exists():
+            raise WeightsError(
+                f"This installation has no weights of {name!r}: give a weights file with --weights, made by "
+                f"`anfinsen train {self.name}`."
+            )
+        return path
+
+    def random_preset(self, name: str) -> str | None:
+        """Return the preset of an untrained model's name ("mini" of "…-mini:random"), None for other names.
+
+        Raises:
+            ConfigError: there is no such preset.
+        """
+        return self.untrained_preset(name) if name.endswith(RANDOM) else None
+
+    def untrained_preset(self, name: str) -> str:
+        """Return the preset of an untrained model's name.
+
+        Raises:
+            ConfigError: there is no such preset.
+        """
+        family, _, preset = name.removesuffix(RANDOM).partition("-")
+        if family != self.name or preset not in self.presets:
+            raise ConfigError(
+                f"Unknown model {name!r}: expected {self.name}-PRESET{RANDOM} with one of {', '.join(self.presets)} "
+                "(untrained, for measuring time and memory)."
+            )
+        return preset
+
+    def _read(self, path: Path, name: str, device: torch.device | str) -> tuple[ModelT, WeightsInfo]:
+        file = read_tensors(path)
+        model = self.build(self.configuration(file))
+        file.fill(model)
+        return model.to(device).eval(), info_of(file, name)
+
+    def configuration(self, file: TensorFile) -> ConfigT:
+        """Return the configuration that a weights file of this family holds.
+
+        Raises:
+            WeightsError: it is another family's or program's, or holds none that can be used.
+        """
+        metadata = file.metadata
+        if metadata.get("format") != FORMAT:
+            raise WeightsError(
+                f"{file.path} was not written by anfinsen: its format is {metadata.get('format', 'not named')!r}, "
+                f"expected {FORMAT!r}."
+            )
+        if metadata.get("model", OLDEST) != self.name:
+            raise WeightsError(
+                f"{file.path} holds no {self.title}: its model is {metadata.get('model', OLDEST)!r}, expected "
+                f"{self.name!r}."
+            )
+        try:
+            values = json.loads(metadata["config"])
+            if not isinstance(values, dict):
+                raise ConfigError(f"expected a mapping, got {values!r}.")
+            return from_mapping(self.config, values)
+        except (KeyError, ValueError, ConfigError) as error:
+            raise WeightsError(f"{file.path} holds no usable model configuration: {error}") from error

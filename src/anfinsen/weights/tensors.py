@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from anfinsen.common.errors import OutputError, WeightsError
 from anfinsen.common.files import atomic_path
 
+_PUBLISHED = {".npz", ".pt", ".ckpt"}  # endings of what `weights.convert` reads
+
 
 @dataclass(frozen=True)
 class TensorFile:
@@ -25,13 +27,12 @@ class TensorFile:
     metadata: dict[str, str]
     sha256: str
 
-    def fill(self, model: nn.Module) -> None:
-        """Put the tensors into ``model``, in its own number types.
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Compare the tensors with a model's ``state_dict``, whose numbers are not read.
 
         Raises:
             WeightsError: they are not the model's, or hold numbers that are not finite.
         """
-        expected = model.state_dict()
         missing, unknown = expected.keys() - self.tensors.keys(), self.tensors.keys() - expected.keys()
         if missing or unknown:
             raise WeightsError(
@@ -48,6 +49,15 @@ class TensorFile:
                 raise WeightsError(
                     f"{self.path}: tensor {key!r} holds non-finite numbers; copy the file again, or train again."
                 )
+
+    def fill(self, model: nn.Module) -> None:
+        """Put the tensors into ``model``, in its own number types.
+
+        Raises:
+            WeightsError: as `check`.
+        """
+        expected = model.state_dict()
+        self.check(expected)
         model.load_state_dict({key: value.to(expected[key].dtype) for key, value in self.tensors.items()})
 
 
@@ -65,17 +75,20 @@ def read_tensors(path: Path) -> TensorFile:
     except OSError as error:
         raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
     except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}): copy it again, or train it again with `anfinsen train`."
-        ) from error
+        mend = "copy it again, or train it again with `anfinsen train`"
+        if path.suffix in _PUBLISHED:
+            mend = "make one of published parameters with `anfinsen weights convert`"
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}): {mend}.") from error
     return TensorFile(path, tensors, metadata, digest)
 
 
-def model_tensors(model: nn.Module, path: Path, *, bf16: bool, exact: Collection[str] = ()) -> dict[str, Tensor]:
-    """Return the tensors of ``model`` as they are stored in ``path``.
+def stored_tensors(
+    state: Mapping[str, Tensor], path: Path, *, bf16: bool, exact: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Return the tensors of a model as they are stored in ``path``.
 
     Args:
-        model: whose tensors.
+        state: a model's ``state_dict``.
         path: where they will go, for messages.
         bf16: store matrices in bfloat16; norms, biases, and the tensors named in ``exact`` keep their type.
         exact: names.
@@ -84,7 +97,7 @@ def model_tensors(model: nn.Module, path: Path, *, bf16: bool, exact: Collection
         WeightsError: a number is NaN or infinite.
     """
     tensors = {}
-    for name, value in model.state_dict().items():
+    for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise WeightsError(f"Weight {name!r} holds non-finite numbers; {path} was not written.")
         small = bf16 and value.ndim > 1 and value.is_floating_point() and name not in exact

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from anfinsen.common.errors import WeightsError
-from anfinsen.models.alphafold2 import AlphaFold2, AlphaFold2Config, alphafold2_config
+from anfinsen.models.alphafold2 import AlphaFold2Config, alphafold2_config
 
 from .alphafold2_official_structure import structure_module
 from .alphafold2_official_trunk import (
@@ -23,7 +20,8 @@ from .alphafold2_official_trunk import (
     out_of_heads,
     pair_block,
 )
-from .rules import Rule, Rules, load_converted, transposed
+from .alphafold2_sizes import PointTensors, Published, Shapes, multimer_config, resized, shapes_of
+from .rules import Rule, Rules, transposed
 
 ROOT = "alphafold/alphafold_iteration"
 EVOFORMER = f"{ROOT}/evoformer"
@@ -33,52 +31,81 @@ TEMPLATE = f"{TEMPLATES}/single_template_embedding"
 MULTIMER_POSITION = f"{EVOFORMER}/~_relative_encoding/position_activations"
 MONOMER_POSITION = f"{EVOFORMER}/pair_activiations"  # the released spelling
 PAE_HEAD = f"{ROOT}/predicted_aligned_error_head/logits"
-FUSED = f"{EVOFORMER}/evoformer_iteration/triangle_multiplication_outgoing/projection//weights"
+FUSED = f"{EVOFORMER}/evoformer_iteration/triangle_multiplication_outgoing/projection"  # multimer version 3
 TEMPLATE_FEATURES = 8  # maps of the multimer's template features; a ninth is of the pair representation
 
 
-def read_arrays(path: Path) -> dict[str, Tensor]:
-    """Return the arrays of an ``.npz`` file by name.
+def official(arrays: Mapping[str, Tensor], where: str) -> Published:
+    """Return DeepMind's arrays with what is known of them; all are in use, and each once.
+
+    Args:
+        arrays: the file's, by name.
+        where: file or format, for messages.
 
     Raises:
-        WeightsError: the file cannot be read, or is no archive of arrays.
+        WeightsError: these are not AlphaFold 2's arrays, or some of them have shapes that cannot be.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: torch.from_numpy(archive[name]) for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be read as an archive of arrays (.npz): {error}.") from error
+    config = official_config(shapes_of(arrays), where)
+    stacks = {prefix: depth for prefix, (_, depth) in _stacks(config).items()}
+    rules = official_rules(config, fused=f"{FUSED}//weights" in arrays)
+    return Published(config, unstacked(arrays, stacks, where), rules)
 
 
-def official_config(names: Iterable[str], where: str) -> AlphaFold2Config:
-    """Return the published configuration that a file with these arrays belongs to.
+def official_config(shapes: Shapes, where: str) -> AlphaFold2Config:
+    """Return the configuration that a file with arrays of these shapes belongs to.
 
     Raises:
         WeightsError: these are not AlphaFold 2's arrays.
     """
-    known = set(names)
-    if f"{MULTIMER_POSITION}//weights" in known:
-        config = alphafold2_config("multimer")
-        # Versions 1 and 2 were trained on smaller alignments.
-        return config if FUSED in known else replace(config, msa_rows=252, extra_rows=1152)
-    if f"{MONOMER_POSITION}//weights" in known:
-        templates = f"{TEMPLATE}/embedding2d//weights" in known
-        return replace(alphafold2_config("monomer"), templates=templates, predicts_pae=f"{PAE_HEAD}//weights" in known)
-    raise WeightsError(
-        f"{where} holds no AlphaFold 2 parameters: it has neither {MONOMER_POSITION}//weights nor "
-        f"{MULTIMER_POSITION}//weights."
+    fused = f"{FUSED}//weights" in shapes
+    if f"{MULTIMER_POSITION}//weights" in shapes:
+        config = multimer_config(fused=fused)
+    elif f"{MONOMER_POSITION}//weights" in shapes:
+        config = alphafold2_config("ptm" if f"{PAE_HEAD}//weights" in shapes else "monomer")
+        config = replace(config, templates=f"{TEMPLATE}/embedding2d//weights" in shapes)
+    else:
+        raise WeightsError(
+            f"{where} holds no AlphaFold 2 parameters: it has neither {MONOMER_POSITION}//weights nor "
+            f"{MULTIMER_POSITION}//weights."
+        )
+    attention = f"{ROOT}/structure_module/fold_iteration/invariant_point_attention"
+    if config.multimer:
+        names = ("q_scalar_projection", "q_point_projection/point_projection", "v_point_projection/point_projection")
+    else:
+        names = ("q_scalar", "q_point_local", "kv_point_local")
+    scalar, query, value = (f"{attention}/{name}//" for name in names)
+    points = PointTensors(
+        f"{attention}//trainable_point_weights", scalar + "weights", query + "bias", value + "bias", config.multimer
     )
+    widths = _widths(config, fused=fused)
+    sidechain = f"{ROOT}/structure_module/fold_iteration/rigid_sidechain/resblock1"
+    residual = sum(name.startswith(sidechain) and name.endswith("//bias") for name in shapes)
+    return resized(config, widths, {"torsion_blocks": residual}, points, shapes, where)
 
 
-def fill_official(model: AlphaFold2, arrays: Mapping[str, Tensor], where: str) -> None:
-    """Fill all parameters of ``model`` from DeepMind's arrays, using each array exactly once.
-
-    Raises:
-        WeightsError: an array is missing, left over, or of another shape than the model's configuration says.
-    """
-    config = model.config
-    stacks = {prefix: depth for prefix, (_, depth) in _stacks(config).items()}
-    load_converted(model, unstacked(arrays, stacks, where), official_rules(config, fused=FUSED in arrays), where)
+def _widths(config: AlphaFold2Config, *, fused: bool) -> dict[str, tuple[str, int]]:
+    """Return the array and axis whose length each size is; the first axis of stacks is the block."""
+    block, extra = f"{EVOFORMER}/evoformer_iteration", f"{EVOFORMER}/extra_msa_stack"
+    norm = "center_norm" if fused else "center_layer_norm"
+    widths = {
+        "c_m": (f"{EVOFORMER}/preprocess_1d//bias", 0),
+        "c_z": (f"{EVOFORMER}/left_single//bias", 0),
+        "c_s": (f"{EVOFORMER}/single_activations//bias", 0),
+        "c_e": (f"{EVOFORMER}/extra_msa_activations//bias", 0),
+        "evoformer_blocks": (f"{block}/outer_product_mean//output_b", 0),
+        "extra_blocks": (f"{extra}/outer_product_mean//output_b", 0),
+        "heads_msa": (f"{block}/msa_row_attention_with_pair_bias//feat_2d_weights", 2),
+        "heads_pair": (f"{block}/triangle_attention_starting_node//feat_2d_weights", 2),
+        "c_outer": (f"{block}/outer_product_mean/left_projection//bias", 1),
+        "c_triangle": (f"{block}/triangle_multiplication_outgoing/{norm}//scale", 1),
+        "c_torsions": (f"{ROOT}/structure_module/fold_iteration/rigid_sidechain/input_projection//bias", 0),
+        "c_plddt": (f"{ROOT}/predicted_lddt_head/act_0//bias", 0),
+    }
+    if config.templates:
+        first = "template_pair_embedding_0" if config.multimer else "embedding2d"
+        widths["c_t"] = (f"{TEMPLATE}/{first}//bias", 0)
+        widths["template_blocks"] = (f"{TEMPLATE}/{_template_stack(config)}/pair_transition/transition2//bias", 0)
+    return widths
 
 
 def unstacked(arrays: Mapping[str, Tensor], stacks: Mapping[str, int], where: str) -> dict[str, Tensor]:
@@ -147,9 +174,12 @@ def _stacks(config: AlphaFold2Config) -> dict[str, tuple[str, int]]:
         f"{EVOFORMER}/extra_msa_stack": ("trunk.extra.blocks", config.extra_blocks),
     }
     if config.templates:
-        path = "template_embedding_iteration" if config.multimer else "template_pair_stack/__layer_stack_no_state"
-        stacks[f"{TEMPLATE}/{path}"] = ("trunk.templates.stack.blocks", config.template_blocks)
+        stacks[f"{TEMPLATE}/{_template_stack(config)}"] = ("trunk.templates.stack.blocks", config.template_blocks)
     return stacks
+
+
+def _template_stack(config: AlphaFold2Config) -> str:
+    return "template_embedding_iteration" if config.multimer else "template_pair_stack/__layer_stack_no_state"
 
 
 def _embedders(config: AlphaFold2Config) -> Rules:

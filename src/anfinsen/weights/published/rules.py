@@ -97,8 +97,10 @@ def convert(source: Mapping[str, Tensor], rules: Iterable[Rule], where: str) -> 
     return made
 
 
-def load_converted(module: nn.Module, source: Mapping[str, Tensor], rules: Iterable[Rule], where: str) -> None:
-    """Fill all parameters and buffers of ``module`` from ``source``.
+def converted_state(
+    module: nn.Module, source: Mapping[str, Tensor], rules: Iterable[Rule], where: str
+) -> dict[str, Tensor]:
+    """Return the ``state_dict`` of ``module`` made from ``source``; the module's numbers are not read.
 
     Raises:
         WeightsError: as `convert`, or one of the module's tensors is not filled or has another shape.
@@ -117,7 +119,16 @@ def load_converted(module: nn.Module, source: Mapping[str, Tensor], rules: Itera
                 f"{where}: {key!r} has shape {list(tensor.shape)}, expected {list(expected[key].shape)}: the file was "
                 "made with another configuration."
             )
-    module.load_state_dict(made, strict=True)
+    return made
+
+
+def load_converted(module: nn.Module, source: Mapping[str, Tensor], rules: Iterable[Rule], where: str) -> None:
+    """Fill all parameters and buffers of ``module`` from ``source``.
+
+    Raises:
+        WeightsError: as `converted_state`.
+    """
+    module.load_state_dict(converted_state(module, source, rules, where), strict=True)
 
 
 def _names(keys: Iterable[str]) -> str:
