@@ -1,13 +1,13 @@
 """Real proteins with side chains, as atoms in the 14 places of their residue types."""
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from anfinsen.chemistry import RESIDUE_TYPES, ChainKind, atom14_names, read_structure, rigid_groups
+from anfinsen.chemistry import ChainKind, read_structure, rigid_groups
+from anfinsen.features.residue_atoms import residue_atoms
 from anfinsen.geometry import ResidueTables
 from anfinsen.losses.alphafold2 import StructureTarget
 
@@ -29,44 +29,19 @@ def complete(target: StructureTarget) -> torch.Tensor:
     return (target.atom_mask == tables().atom_mask[target.residue_type]).all(-1)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    residue_type: list[int]
-    number: list[int]
-    chain: list[int]
-    atoms: np.ndarray
-    mask: np.ndarray
-
-
 def read_target(path: Path, dtype: torch.dtype = torch.float64) -> StructureTarget:
-    """The protein chains of a file; residues other than the twenty are unknown, their side chains left out."""
+    """The protein chains of a file, one after the other."""
     structure = read_structure(path)
-    table = structure.atoms
-    kept = [
-        row
-        for row, chain in enumerate(structure.residues.chain.tolist())
-        if structure.chains[chain].kind is ChainKind.PROTEIN
-    ]
-    rows = _Rows([], [], [], np.zeros((len(kept), 14, 3)), np.zeros((len(kept), 14), dtype=bool))
-    starts = np.searchsorted(table.residue, np.arange(len(structure.residues) + 1))
-    for place, row in enumerate(kept):
-        name = str(structure.residues.name[row])
-        code = name if name in RESIDUE_TYPES else "UNK"
-        rows.residue_type.append(RESIDUE_TYPES.index(code))
-        rows.number.append(int(structure.residues.number[row]))
-        rows.chain.append(int(structure.residues.chain[row]))
-        names = atom14_names(code)
-        for atom in range(starts[row], starts[row + 1]):
-            if table.resolved[atom] and str(table.name[atom]) in names:
-                at = names.index(str(table.name[atom]))
-                rows.atoms[place, at], rows.mask[place, at] = table.coordinates[atom], True
+    chains = [index for index, chain in enumerate(structure.chains) if chain.kind is ChainKind.PROTEIN]
+    found = [residue_atoms(structure, index) for index in chains]
+    count = [len(each.number) for each in found]
     return StructureTarget(
-        residue_type=torch.tensor(rows.residue_type),
-        atoms=torch.tensor(rows.atoms, dtype=dtype),
-        atom_mask=torch.tensor(rows.mask),
-        residue_index=torch.tensor(rows.number),
-        residue_mask=torch.ones(len(kept), dtype=torch.bool),
-        chain=torch.tensor(rows.chain),
+        residue_type=torch.from_numpy(np.concatenate([each.residue_type for each in found])),
+        atoms=torch.from_numpy(np.concatenate([each.atoms for each in found])).to(dtype),
+        atom_mask=torch.from_numpy(np.concatenate([each.mask for each in found])),
+        residue_index=torch.from_numpy(np.concatenate([each.number for each in found])),
+        residue_mask=torch.ones(sum(count), dtype=torch.bool),
+        chain=torch.from_numpy(np.repeat(chains, count)),
     )
 
 

@@ -146,3 +146,26 @@ def test_public_names():
         assert getattr(anfinsen, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         getattr(anfinsen, "nonsense".lower())
+
+
+def test_predict_relaxes_what_it_predicted(job, tmp_path, capsys):
+    pytest.importorskip("openmm")
+    assert run(["predict", str(job), "--out", str(tmp_path / "out"), *QUICK, "--relax", "best"]) == 0
+    shown = capsys.readouterr()
+    assert "Relaxed: seed" in shown.out
+    assert "left in place: M (ligand)" in shown.err
+    folder = tmp_path / "out" / "my_complex"
+    settings = json.loads((folder / "my_complex_settings.json").read_text())
+    assert settings["fingerprint"]["relax"] == settings["settings"]["relax"] == "best"
+    assert settings["versions"]["openmm"]
+    assert (folder / "my_complex_unrelaxed.cif").exists()
+    # Without relaxation, it is another run.
+    assert run(["predict", str(job), "--out", str(tmp_path / "out"), *QUICK]) == 2
+    assert "relax (best then, none now)" in capsys.readouterr().err
+
+
+def test_relaxation_without_openmm_is_refused_before_anything_is_done(job, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openmm", None)
+    assert run(["predict", str(job), "--out", str(tmp_path / "out"), *QUICK, "--relax", "all"]) == 2
+    assert capsys.readouterr().err == "anfinsen: Relaxation needs OpenMM: pip install 'anfinsen[relax]'.\n"
+    assert not (tmp_path / "out").exists()

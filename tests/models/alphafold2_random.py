@@ -89,6 +89,7 @@ def random_batch(
         extra_has_deletion=which(2, extra, n).double(),
         extra_deletion_value=number(extra, n),
         extra_msa_mask=mask(extra, n),
+        pair_couplings=torch.zeros(n, n, 0, dtype=torch.float64),
         template_aatype=which(22, templates, n),
         template_mask=torch.ones(templates, dtype=torch.bool),
         template_pseudo_beta=20 * number(templates, n, 3),

@@ -16,12 +16,14 @@ from anfinsen import __version__
 from anfinsen.common.errors import AnfinsenError
 
 from .couplings import couplings
+from .distill import distill
 from .evaluate import evaluate
 from .failures import tracebacks_wanted
 from .inspect import inspect
 from .predict import predict
 from .search import search
 from .train import train_app
+from .weights import weights_app
 
 app = typer.Typer(
     name="anfinsen",
@@ -36,7 +38,9 @@ app.command()(inspect)
 app.command()(search)
 app.command()(couplings)
 app.command()(evaluate)
+app.command()(distill)
 app.add_typer(train_app, name="train")
+app.add_typer(weights_app, name="weights")
 
 DEBUG = "--debug"
 INTERRUPTED = 130  # what shells use for Ctrl-C

@@ -23,7 +23,9 @@ Model = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights file, in place of a model's name.")]
 Seeds = Annotated[str | None, typer.Option(metavar="1,2", help="Seeds, in place of the job's.")]
-Samples = Annotated[int, typer.Option(metavar="N", help="Structures per seed.")]
+Samples = Annotated[
+    int | None, typer.Option(metavar="N", help="Structures per seed (default: 5; AlphaFold 2: 1).", show_default=False)
+]
 Recycles = Annotated[int | None, typer.Option(metavar="N", help="Recycles of the trunk (default: the model's).")]
 Steps = Annotated[int | None, typer.Option(metavar="N", help="Diffusion steps (default: the model's).")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -36,7 +38,7 @@ def predict_options(
     model: str | None,
     weights: Path | None,
     seeds: str | None,
-    samples: int,
+    samples: int | None,
     numbers: tuple[int | None, int | None, int | None],
     device: str,
 ) -> PredictOptions:

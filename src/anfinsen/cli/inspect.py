@@ -18,7 +18,7 @@ def inspect(
     model: Model = None,
     weights: Weights = None,
     seeds: Seeds = None,
-    samples: Samples = 5,
+    samples: Samples = None,
     recycles: Recycles = None,
     steps: Steps = None,
     device: Device = "auto",

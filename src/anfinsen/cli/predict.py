@@ -43,11 +43,14 @@ def predict(
     model: Model = None,
     weights: Weights = None,
     seeds: Seeds = None,
-    samples: Samples = 5,
+    samples: Samples = None,
     recycles: Recycles = None,
     steps: Steps = None,
     device: Device = "auto",
     at_once: AtOnce = None,
+    relax: Annotated[
+        str, typer.Option(metavar="none|best|all", help="Structures whose proteins are relaxed by OpenMM.")
+    ] = "none",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Run finished jobs again and replace them.")] = False,
     db: Db = None,
     engine: EngineName = None,
@@ -75,6 +78,7 @@ def predict(
     from .terminal import Terminal
 
     options = predict_options(model, weights, seeds, samples, (recycles, steps, at_once), device)
+    options = replace(options, relax=relax)
     searching = search_options((db, engine, url, gpu), (iterations, cpus), (min_coverage, min_identity, max_identity))
     known = template_options(templates, template_date, max_templates, (iterations, cpus))
     requests, unreadable = read_requests(job_files(jobs))
@@ -133,6 +137,12 @@ def _show(outcome: Outcome) -> None:
         for note in outcome.prediction.notes:
             typer.echo(f"note: {note}", err=True)
         console.print(ranking_table(outcome.prediction))
+        for ranked in outcome.prediction.ranking:
+            relaxation = outcome.prediction.relaxation(ranked)
+            if relaxation is not None:
+                console.print(
+                    f"Relaxed: seed {ranked.seed}, sample {ranked.sample}: {relaxation.sentence}", markup=False
+                )
         console.print(f"Results: {outcome.folder}", markup=False)
         report = outcome.folder / "report.html" if outcome.folder else None
         if report and report.exists():

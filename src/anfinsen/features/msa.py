@@ -24,8 +24,12 @@ _ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class _ChainRows:
-    """One chain's share of the rows: paired part, unpaired part, and statistics of the whole unpaired MSA."""
+class ChainRows:
+    """One chain's share of the rows: paired part, unpaired part, and statistics of the whole unpaired MSA.
+
+    Columns are the residues of the chain. The first row is the query: of the paired part where there is one (the
+    unpaired part then has no row that is among the paired ones), else of the unpaired part.
+    """
 
     paired: Msa | None
     unpaired: Msa
@@ -35,7 +39,7 @@ class _ChainRows:
 
 def msa_features(complex_: Complex, config: FeatureConfig) -> dict[str, Tensor]:
     """Return ``profile``, ``deletion_mean`` and the MSA rows of a `Batch`; row 0 is the query."""
-    chains, columns = _chain_rows(complex_, config), _token_columns(complex_)
+    chains, columns = chain_rows(complex_, config), _token_columns(complex_)
     n_paired = max((chain.paired.depth for chain in chains if chain.paired is not None), default=0)
     n_unpaired = min(max((chain.unpaired.depth for chain in chains), default=0), config.max_msa_rows - n_paired)
     depth, n_tokens = n_paired + n_unpaired, len(complex_.tokens)
@@ -83,7 +87,8 @@ def msa_profile(msa: Msa) -> tuple[Float[np.ndarray, "L 32"], Float[np.ndarray, 
     return profile.astype(np.float32), msa.deletions.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def _chain_rows(complex_: Complex, config: FeatureConfig) -> list[_ChainRows]:
+def chain_rows(complex_: Complex, config: FeatureConfig) -> list[ChainRows]:
+    """Return the rows of every chain; where any are paired, all have a paired part, some of the query alone."""
     paired = _paired_rows(complex_, config)
     statistics: dict[int, tuple[Float[np.ndarray, "L 32"], Float[np.ndarray, "L"]]] = {}
     chains = []
@@ -98,7 +103,7 @@ def _chain_rows(complex_: Complex, config: FeatureConfig) -> list[_ChainRows]:
         above = paired[index]
         if above is not None:
             unpaired = _without(unpaired, above)
-        chains.append(_ChainRows(above, unpaired, profile, deletion_mean))
+        chains.append(ChainRows(above, unpaired, profile, deletion_mean))
     return chains
 
 

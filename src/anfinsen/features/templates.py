@@ -70,8 +70,33 @@ def template_features(complex_: Complex, max_templates: int) -> dict[str, Tensor
     }
 
 
-def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemplate:
-    residues, structure, library = _template_chain(template.mmcif, name)
+@dataclass(frozen=True)
+class TemplateChain:
+    """A template that was read: ``residues`` are those of its one protein chain (number ``chain``), in sequence order,
+    unresolved ones included; residue ``hit[k]`` of them lies over residue ``query[k]`` of the query."""
+
+    structure: Structure
+    library: ComponentLibrary
+    chain: int
+    residues: Int[np.ndarray, "R"]
+    query: Int[np.ndarray, "k"]
+    hit: Int[np.ndarray, "k"]
+
+
+def read_template(template: TemplateAlignment, length: int, name: str) -> TemplateChain:
+    """Return a template for a query of ``length`` residues; ``name`` is what messages call it.
+
+    Raises:
+        StructureError: it cannot be read, or is not one protein chain. AlignmentError: its indices do not fit.
+    """
+    structure, library = structure_from_bytes(template.mmcif, name)
+    proteins = [i for i, chain in enumerate(structure.chains) if chain.kind is ChainKind.PROTEIN]
+    if len(proteins) != 1:
+        raise StructureError(
+            f"The mmCIF text of {name} has {len(proteins)} protein chains: "
+            "expected exactly one, cut it to the chain meant."
+        )
+    residues = np.flatnonzero(structure.residues.chain == proteins[0])
     query, hit = np.array(template.query_indices, dtype=np.int64), np.array(template.template_indices, dtype=np.int64)
     if len(query) != len(hit):
         raise AlignmentError(
@@ -84,6 +109,11 @@ def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemp
                 f"The alignment of {name} uses {what} index {outside[0]}: expected 0 to {limit - 1} "
                 f"(indices count residues from 0)."
             )
+    return TemplateChain(structure, library, proteins[0], residues, query, hit)
+
+
+def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemplate:
+    read = read_template(template, length, name)
     laid = _ChainTemplate(
         np.full(length, GAP, dtype=np.int64),
         np.zeros((length, 3)),
@@ -91,21 +121,9 @@ def _lay_over(template: TemplateAlignment, length: int, name: str) -> _ChainTemp
         np.zeros((length, 3, 3)),
         np.zeros(length, dtype=bool),
     )
-    for q, t in zip(query, hit, strict=True):
-        _fill(laid, int(q), structure, library, int(residues[t]))
+    for q, t in zip(read.query, read.hit, strict=True):
+        _fill(laid, int(q), read.structure, read.library, int(read.residues[t]))
     return laid
-
-
-def _template_chain(mmcif: str, name: str) -> tuple[Int[np.ndarray, "R"], Structure, ComponentLibrary]:
-    """Read the template; return the residues of its one protein chain, in sequence order, unresolved ones included."""
-    structure, library = structure_from_bytes(mmcif, name)
-    proteins = [i for i, chain in enumerate(structure.chains) if chain.kind is ChainKind.PROTEIN]
-    if len(proteins) != 1:
-        raise StructureError(
-            f"The mmCIF text of {name} has {len(proteins)} protein chains: "
-            "expected exactly one, cut it to the chain meant."
-        )
-    return np.flatnonzero(structure.residues.chain == proteins[0]), structure, library
 
 
 def _fill(laid: _ChainTemplate, query: int, structure: Structure, library: ComponentLibrary, residue: int) -> None:

@@ -9,6 +9,9 @@ from .options import DEFAULT_MODEL, PredictOptions
 from .prediction import Prediction, RankedSample, RunSettings, SeedPrediction
 from .predictor import Predictor
 from .record import Fingerprint, differences, fingerprint, run_record, settings_file
+from .relax import relax_structure
+from .relax_options import RelaxConfig
+from .relaxation import Relaxation
 from .runner import JobRequest, Outcome, failure, job_files, prepare_output, read_requests, run_jobs
 
 __all__ = [
@@ -25,6 +28,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RankedSample",
+    "RelaxConfig",
+    "Relaxation",
     "RunSettings",
     "SeedPrediction",
     "Size",
@@ -40,6 +45,7 @@ __all__ = [
     "prepare_output",
     "ranking_score",
     "read_requests",
+    "relax_structure",
     "run_jobs",
     "run_record",
     "settings_file",

@@ -77,7 +77,7 @@ class AlphaFold1Predictor(Predictor):
             if first is None:
                 self._check_memory(prepared)
             first = first or prepared
-            seeds.append(predict_seed(prepared, self.network, seed, self.options.samples, self.config, self.progress))
+            seeds.append(predict_seed(prepared, self.network, seed, self.samples, self.config, self.progress))
         assert first is not None  # a job has at least one seed
         notes = (*notes, *complex_notes(first), *alphafold1_notes(first))
         return self.prediction(job, first, seeds, 1, notes)

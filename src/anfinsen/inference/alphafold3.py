@@ -43,7 +43,7 @@ class AlphaFold3Predictor(Predictor):
             self.progress.advance()
             size = Size.of(batch, self.model.config)
             at_once = self.options.samples_at_once or samples_at_once(size, self.model.config)
-            at_once = min(at_once, self.options.samples)
+            at_once = min(at_once, self.samples)
             check_memory(size, self.model.config, at_once, self.device)
             with answer_out_of_memory(size, self.model.config, at_once, self.device):
                 results.append(self._seed(prepared, batch.to(self.device), seed, at_once, label))
@@ -82,7 +82,7 @@ class AlphaFold3Predictor(Predictor):
         )
 
     def _sample(self, batch: Batch, trunk: TrunkOutput, seed: int, at_once: int, label: str) -> torch.Tensor:
-        samples = self.options.samples
+        samples = self.samples
         groups = [range(start, min(start + at_once, samples)) for start in range(0, samples, at_once)]
         self.progress.stage(f"Diffusion{label}", len(groups) * self.steps)
         parts = [

@@ -8,8 +8,10 @@ from anfinsen.common.errors import JobError
 from anfinsen.common.progress import Progress
 from anfinsen.jobs import Job, load_jobs_with_notes
 from anfinsen.weights.alphafold1 import is_alphafold1
+from anfinsen.weights.alphafold2 import is_alphafold2
 
 from .alphafold1 import AlphaFold1Predictor
+from .alphafold2 import AlphaFold2Predictor
 from .alphafold3 import AlphaFold3Predictor
 from .options import PredictOptions
 from .prediction import Prediction
@@ -22,7 +24,11 @@ def make_predictor(options: PredictOptions, progress: Progress | None = None) ->
     Raises:
         ConfigError, WeightsError: device, model or weights cannot be used.
     """
-    return (AlphaFold1Predictor if is_alphafold1(options.source) else AlphaFold3Predictor)(options, progress)
+    if is_alphafold1(options.source):
+        return AlphaFold1Predictor(options, progress)
+    if is_alphafold2(options.source):
+        return AlphaFold2Predictor(options, progress)
+    return AlphaFold3Predictor(options, progress)
 
 
 def predict(

@@ -69,7 +69,7 @@ def contact_probabilities(logits: Float[Tensor, "N N bins"]) -> Float[np.ndarray
     width = (DISTOGRAM_LAST - DISTOGRAM_FIRST) / (bins - 2)
     counted = int(np.floor((CONTACT_DISTANCE - DISTOGRAM_FIRST) / width + 1e-6)) + 1
     rows = torch.cat([row[None].float().softmax(-1)[..., :counted].sum(-1) for row in logits])
-    return _finite("contact probabilities", rows.clamp(max=1.0).cpu().numpy())
+    return finite("contact probabilities", rows.clamp(max=1.0).cpu().numpy())
 
 
 def confidence(
@@ -90,22 +90,22 @@ def confidence(
     Raises:
         NonFiniteError: a number is NaN or infinite.
     """
-    _finite("coordinates", coordinates)
+    finite("coordinates", coordinates)
     device = logits.pae.device
     scores = alignment_scores(logits.pae[0], torch.from_numpy(chain).long().to(device), batch.frame_mask.to(device))
     pair = scores.chain_pair_iptm.cpu().numpy()
     disorder = fraction_disordered(structure, coordinates)
     clash = _has_clash(structure, coordinates)
     result = Confidence(
-        atom_plddt=_finite("pLDDT", expected_plddt(logits.plddt[0]).cpu().numpy()),
-        pae=_finite("PAE", scores.pae.cpu().numpy()),
-        pde=_finite("PDE", expected_errors(logits.pde[0]).cpu().numpy()),
+        atom_plddt=finite("pLDDT", expected_plddt(logits.plddt[0]).cpu().numpy()),
+        pae=finite("PAE", scores.pae.cpu().numpy()),
+        pde=finite("PDE", expected_errors(logits.pde[0]).cpu().numpy()),
         ptm=scores.ptm,
         iptm=scores.iptm,
-        chain_ptm=_finite("chain pTM", pair.diagonal().copy()),
-        chain_iptm=_mean_of_others(pair),
-        chain_pair_iptm=_finite("chain pair ipTM", pair),
-        chain_pair_pae_min=_finite("chain pair PAE", scores.chain_pair_pae_min.cpu().numpy()),
+        chain_ptm=finite("chain pTM", pair.diagonal().copy()),
+        chain_iptm=mean_of_others(pair),
+        chain_pair_iptm=finite("chain pair ipTM", pair),
+        chain_pair_pae_min=finite("chain pair PAE", scores.chain_pair_pae_min.cpu().numpy()),
         fraction_disordered=disorder,
         has_clash=clash,
         ranking_score=ranking_score(scores.ptm, scores.iptm, disorder, clash),
@@ -127,12 +127,18 @@ def _has_clash(structure: Structure, coordinates: Float[np.ndarray, "A 3"]) -> b
     return has_clash(coordinates[polymer], atom_chain[polymer])
 
 
-def _mean_of_others(pair: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K"] | None:
+def mean_of_others(pair: Float[np.ndarray, "K K"]) -> Float[np.ndarray, "K"] | None:
+    """Return each row's mean outside of the diagonal; None for a single row."""
     others = len(pair) - 1
     return (pair.sum(1) - pair.diagonal()) / others if others else None
 
 
-def _finite(name: str, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def finite(name: str, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return ``values``.
+
+    Raises:
+        NonFiniteError: one is NaN or infinite.
+    """
     if not np.isfinite(values).all():
         raise NonFiniteError(f"The model returned non-finite {name}: its weights are damaged; nothing is written.")
     return values

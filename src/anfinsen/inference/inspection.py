@@ -13,16 +13,21 @@ from anfinsen.alignments import effective_depth, take_rows
 from anfinsen.alignments.depth import DEPTH_ROWS
 from anfinsen.common.device import choose_device
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
+from anfinsen.features.alphafold2 import alphafold2_inputs
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1 import RealisationConfig
 from anfinsen.models.alphafold3 import AlphaFold3Config, alphafold3_config
 from anfinsen.weights import load_model, random_preset
 from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
+from anfinsen.weights.alphafold2 import is_alphafold2, load_alphafold2
 
 from .alphafold1 import alphafold1_notes, chain_query
 from .alphafold1_size import estimate_alphafold1
+from .alphafold2 import ALPHAFOLD2_SAMPLES, alphafold2_notes, feature_config
+from .alphafold2_atoms import plan_atoms
+from .alphafold2_size import AlphaFold2Size, estimate_alphafold2
 from .memory import Estimate, Size, available_bytes, estimate, samples_at_once
-from .options import PredictOptions
+from .options import DEFAULT_SAMPLES, PredictOptions
 from .predictor import complex_notes
 
 
@@ -101,18 +106,20 @@ def inspect_job(job: Job, options: PredictOptions, notes: tuple[str, ...] = ()) 
     device = choose_device(options.device)
     if is_alphafold1(options.source):
         return _inspect_alphafold1(job, options, device, notes)
+    if is_alphafold2(options.source):
+        return _inspect_alphafold2(job, options, device, notes)
     name, config = model_config(options)
     seeds = options.seeds or job.seeds
     prepared = prepare_job(job, seeds[0])
     batch = featurise(prepared, FeatureConfig(), seeds[0])
     size = Size.of(batch, config)
-    at_once = min(options.samples, options.samples_at_once or samples_at_once(size, config))
+    samples = DEFAULT_SAMPLES if options.samples is None else options.samples
+    at_once = min(samples, options.samples_at_once or samples_at_once(size, config))
     recycles = config.recycles if options.recycles is None else options.recycles
     steps = config.steps if options.steps is None else options.steps
-    one = estimate(
-        size, config, samples=options.samples, at_once=at_once, recycles=recycles, steps=steps, device=device
-    )
-    used = _Use(name, batch.msa.shape[0], {"recycles": recycles, "steps": steps}, one)
+    one = estimate(size, config, samples=samples, at_once=at_once, recycles=recycles, steps=steps, device=device)
+    settings = {"samples": samples, "recycles": recycles, "steps": steps}
+    used = _Use(name, batch.msa.shape[0], settings, one)
     return _inspection(job, prepared, options, device, used, notes)
 
 
@@ -124,9 +131,23 @@ def _inspect_alphafold1(job: Job, options: PredictOptions, device: torch.device,
     unpaired = prepared.alignments[0].unpaired
     rows = unpaired.depth if unpaired is not None else 1
     one = estimate_alphafold1(length, rows, network.config, RealisationConfig(), device)
-    return _inspection(
-        job, prepared, options, device, _Use(weights.name, rows, {}, one), (*notes, *alphafold1_notes(prepared))
-    )
+    samples = DEFAULT_SAMPLES if options.samples is None else options.samples
+    used = _Use(weights.name, rows, {"samples": samples}, one)
+    return _inspection(job, prepared, options, device, used, (*notes, *alphafold1_notes(prepared)))
+
+
+def _inspect_alphafold2(job: Job, options: PredictOptions, device: torch.device, notes: tuple[str, ...]) -> Inspection:
+    """Return the same for AlphaFold 2, which refuses here what it would refuse in a prediction."""
+    network, weights = load_alphafold2(options.source)
+    prepared = prepare_job(job, (options.seeds or job.seeds)[0])
+    inputs = alphafold2_inputs(prepared, feature_config(network))
+    plan_atoms(prepared.structure, prepared.library, inputs.fields["aatype"].numpy())
+    samples = ALPHAFOLD2_SAMPLES if options.samples is None else options.samples
+    recycles = network.config.recycles if options.recycles is None else options.recycles
+    size = AlphaFold2Size.of(inputs, network.config)
+    one = estimate_alphafold2(size, network.config, samples=samples, recycles=recycles, device=device)
+    used = _Use(weights.name, len(inputs.restypes), {"samples": samples, "recycles": recycles}, one)
+    return _inspection(job, prepared, options, device, used, (*notes, *alphafold2_notes(prepared, network, options)))
 
 
 @dataclass(frozen=True)
@@ -153,7 +174,7 @@ def _inspection(
         msa_rows=used.msa_rows,
         conformers=dict(Counter(prepared.atoms.conformer_source)),
         model=used.model,
-        settings={"seeds": seeds, "samples": options.samples, **used.settings},
+        settings={"seeds": seeds, **used.settings},
         estimate=Estimate(used.one.bytes, used.one.seconds * seeds),
         available=available_bytes(device),
         device=device.type,

@@ -64,7 +64,7 @@ def estimate(
     trunk = (recycles + 1) * _trunk_flops(size, config)
     confidence = samples * config.confidence_blocks * _pair_block_flops(size.tokens, config)
     diffusion = samples * steps * _step_flops(size, config)
-    seconds = (trunk + confidence + diffusion) / _flops_per_second(config, device)
+    seconds = (trunk + confidence + diffusion) / flops_per_second(config.c_z, device)
     return Estimate(_peak_bytes(size, config, at_once), seconds)
 
 
@@ -107,7 +107,7 @@ def answer_out_of_memory(size: Size, config: AlphaFold3Config, at_once: int, dev
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         free = available_bytes(device)
         raise MemoryLimitError(
@@ -116,7 +116,8 @@ def answer_out_of_memory(size: Size, config: AlphaFold3Config, at_once: int, dev
         ) from error
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an allocation failed, on whichever device."""
     text = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in text
@@ -210,10 +211,11 @@ def _step_flops(size: Size, config: AlphaFold3Config) -> float:
     return 2.0 * (tokens + atoms)
 
 
-def _flops_per_second(config: AlphaFold3Config, device: torch.device) -> float:
+def flops_per_second(c_z: int, device: torch.device) -> float:
+    """Return the arithmetic that a network with a pair representation of width ``c_z`` does in a second."""
     if device.type == "cuda":
         return CUDA_FLOPS
     if device.type == "mps":
         return MPS_FLOPS
-    narrow: float = min(1.0, (config.c_z / 128) ** WIDTH_POWER)
+    narrow: float = min(1.0, (c_z / 128) ** WIDTH_POWER)
     return CORE_FLOPS * narrow * torch.get_num_threads()

@@ -8,7 +8,10 @@ from pathlib import Path
 from anfinsen.common.errors import ConfigError
 from anfinsen.common.seeding import MAX_SEED
 
+from .relax_options import RELAX_CHOICES, require_openmm
+
 DEFAULT_MODEL = "alphafold3-mini"
+DEFAULT_SAMPLES = 5  # of a model that draws structures
 # Limits that stop slips of the pen; the published system uses 5 samples, 10 recycles and 200 steps.
 MAX_SAMPLES, MAX_RECYCLES, MAX_STEPS = 10_000, 1_000, 100_000
 
@@ -21,24 +24,27 @@ class PredictOptions:
         model: name of a model ("alphafold3-mini"), or a weights file.
         weights: a weights file; it carries the network's size, so ``model`` is then left as it is.
         seeds: used in place of the job's.
-        samples: structures per seed.
+        samples: structures per seed; None: 5, and of AlphaFold 2, which runs as a whole for each, 1.
         recycles, steps: of trunk and diffusion; None takes the model's own numbers.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         samples_at_once: structures sampled together; None chooses from the size of the job (and never from the
             memory of the machine, so that the same job gives the same structures everywhere).
+        relax: which structures to relax (`relax_structure`): "none", "best" (the one ranked first) or "all".
 
     Raises:
         ConfigError: a value is out of range, or both a model and a weights file are chosen.
+        MissingExtraError: structures are to be relaxed, and OpenMM is not installed.
     """
 
     model: str = DEFAULT_MODEL
     weights: Path | None = None
     seeds: tuple[int, ...] | None = None
-    samples: int = 5
+    samples: int | None = None
     recycles: int | None = None
     steps: int | None = None
     device: str = "auto"
     samples_at_once: int | None = None
+    relax: str = "none"
 
     @property
     def source(self) -> str:
@@ -55,6 +61,10 @@ class PredictOptions:
                 f"Both the model {self.model!r} and the weights file {str(self.weights)!r} are given: give one, "
                 "because a weights file says which model it is for."
             )
+        if self.relax not in RELAX_CHOICES:
+            raise ConfigError(f"Option 'relax' is {self.relax!r}: expected {', '.join(RELAX_CHOICES)}.")
+        if self.relax != "none":
+            require_openmm()
         if self.seeds is None:
             return
         if not self.seeds:

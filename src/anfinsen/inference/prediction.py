@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from anfinsen.weights import WeightsInfo
 
 from .confidence import Confidence
 from .folding_record import FoldingRecord
+from .relaxation import Relaxation
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RunSettings:
     Attributes:
         samples: per seed. recycles: of the trunk. steps: of the diffusion. samples_at_once: sampled together.
         device: kind of device: "cpu", "cuda" or "mps".
+        relax: which structures were relaxed: "none", "best" or "all".
     """
 
     samples: int
@@ -29,6 +31,7 @@ class RunSettings:
     steps: int
     samples_at_once: int
     device: str
+    relax: str = "none"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class SeedPrediction:
 
     Attributes:
         seed: of all randomness.
-        coordinates: Å. confidences: one per sample.
+        coordinates: Å; relaxed where that was asked for. confidences: one per sample, of what the model gave.
         contact_probs: probability that two tokens are within 8 Å; the same for all samples of a seed.
         folding: how AlphaFold 1 came to them; None for every other model.
     """
@@ -69,6 +72,8 @@ class Prediction:
         seeds: results by seed.
         weights: where the model came from. settings: how it was run. versions: of the software, by name.
         notes: what was inferred, chosen or could not be done as usual, one sentence each.
+        relaxations: what relaxing did, by (position in ``seeds``, sample).
+        method: how the model predicts, where the files are to say more than its name.
     """
 
     job: Job
@@ -80,6 +85,8 @@ class Prediction:
     settings: RunSettings
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    relaxations: dict[tuple[int, int], Relaxation] = field(default_factory=dict)
+    method: str = ""
 
     @property
     def ranking(self) -> tuple[RankedSample, ...]:
@@ -99,3 +106,7 @@ class Prediction:
     def confidence(self, ranked: RankedSample) -> Confidence:
         """Return the confidences of one structure."""
         return self.seeds[ranked.index].confidences[ranked.sample]
+
+    def relaxation(self, ranked: RankedSample) -> Relaxation | None:
+        """Return what relaxing did to one structure; None where it was not relaxed."""
+        return self.relaxations.get((ranked.index, ranked.sample))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 from anfinsen.alignments import Msa
 from anfinsen.common.device import choose_device
@@ -13,8 +14,9 @@ from anfinsen.features import Complex, pairing_notes
 from anfinsen.jobs import Job
 from anfinsen.weights import WeightsInfo
 
-from .options import PredictOptions
+from .options import DEFAULT_SAMPLES, PredictOptions
 from .prediction import Prediction, RunSettings, SeedPrediction
+from .relax import relaxed_prediction
 
 
 class Predictor(ABC):
@@ -23,6 +25,8 @@ class Predictor(ABC):
     Attributes:
         options, progress: as given. device: where it runs.
         weights: of the model. recycles, steps: of trunk and diffusion; 0 where a model has none.
+        samples: structures per seed; default_samples: where the options give no number.
+        method: as in `Prediction`.
 
     Raises:
         ConfigError, WeightsError: at construction, when device, model or weights cannot be used.
@@ -31,15 +35,18 @@ class Predictor(ABC):
     weights: WeightsInfo
     recycles: int = 0
     steps: int = 0
+    default_samples: ClassVar[int] = DEFAULT_SAMPLES
+    method: ClassVar[str] = ""
 
     def __init__(self, options: PredictOptions, progress: Progress | None = None) -> None:
         self.options = options
         self.progress: Progress = progress or Silent()
         self.device = choose_device(options.device)
+        self.samples = self.default_samples if options.samples is None else options.samples
 
     def settings(self, at_once: int) -> RunSettings:
         """Return the settings of a run that samples ``at_once`` structures together."""
-        return RunSettings(self.options.samples, self.recycles, self.steps, at_once, self.device.type)
+        return RunSettings(self.samples, self.recycles, self.steps, at_once, self.device.type, self.options.relax)
 
     def with_seeds(self, job: Job) -> Job:
         """Return ``job`` with the seeds that will be run."""
@@ -48,8 +55,8 @@ class Predictor(ABC):
     def prediction(
         self, job: Job, prepared: Complex, seeds: Iterable[SeedPrediction], at_once: int, notes: tuple[str, ...]
     ) -> Prediction:
-        """Return what the ``seeds`` of ``job`` gave, with what is to be known about this model and how it was run."""
-        return Prediction(
+        """Return what the ``seeds`` of ``job`` gave, relaxed where the options say so, and how the model was run."""
+        result = Prediction(
             job=job,
             structure=prepared.structure,
             library=prepared.library,
@@ -59,7 +66,9 @@ class Predictor(ABC):
             settings=self.settings(at_once),
             versions=versions(),
             notes=notes,
+            method=self.method,
         )
+        return relaxed_prediction(result, self.options.relax, progress=self.progress)
 
     @abstractmethod
     def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:

@@ -14,7 +14,7 @@ from anfinsen.weights import WeightsInfo
 from .prediction import Prediction
 from .predictor import Predictor, versions
 
-FORMAT = "anfinsen-run-2"
+FORMAT = "anfinsen-run-3"
 _FORMATS = "anfinsen-run-"  # what the records of all versions begin with
 _SHOWN = 60  # characters of a value in a message
 
@@ -29,7 +29,7 @@ class Fingerprint:
     Attributes:
         job: hash of the whole job but its seeds. seeds: that are run.
         weights: hash of the weights file (the name of random weights).
-        samples, recycles, steps: of the run. version: of anfinsen.
+        samples, recycles, steps, relax: of the run. version: of anfinsen.
     """
 
     job: str
@@ -39,6 +39,7 @@ class Fingerprint:
     recycles: int
     steps: int
     version: str
+    relax: str = "none"
 
     def record(self) -> dict[str, Any]:
         """Return the parts, ready for JSON."""
@@ -57,10 +58,11 @@ def fingerprint(job: Job, predictor: Predictor) -> Fingerprint:
         job=hashlib.sha256(job_json(job.model_copy(update={"seeds": (0,)})).encode()).hexdigest(),
         seeds=job.seeds,
         weights=_weights(predictor.weights),
-        samples=predictor.options.samples,
+        samples=predictor.samples,
         recycles=predictor.recycles,
         steps=predictor.steps,
         version=versions()["anfinsen"],
+        relax=predictor.options.relax,
     )
 
 

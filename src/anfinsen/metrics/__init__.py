@@ -8,6 +8,7 @@ from .ligands import LigandScore, ligand_scores
 from .pose_checks import pose_checks, require_posebusters
 from .ramachandran import Ramachandran, ramachandran
 from .ranking import contact_precision, spearman
+from .secondary_structure import secondary_structure, stretching, winding
 from .stereochemistry import Stereochemistry, stereochemistry
 from .structural_alignment import StructuralAlignment, structural_alignment
 from .superposed import SuperposedScores, rmsd, superposed_scores, tm_distance, tm_score
@@ -34,10 +35,13 @@ __all__ = [
     "reliability",
     "require_posebusters",
     "rmsd",
+    "secondary_structure",
     "spearman",
     "stereochemistry",
+    "stretching",
     "structural_alignment",
     "superposed_scores",
     "tm_distance",
     "tm_score",
+    "winding",
 ]

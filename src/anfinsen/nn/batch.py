@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-COUPLING_CHANNELS = 5  # of `Batch.pair_couplings` where couplings were asked for
+COUPLING_CHANNELS = 5  # of ``pair_couplings`` where couplings were asked for
 
 # Not typing.Self: beartype's import hook decorates methods one by one and refuses it.
 _Moved = TypeVar("_Moved", bound="_OnDevice")
@@ -103,6 +103,8 @@ class AlphaFold2Batch(_OnDevice):
         deletion_value, deletion_mean: (2/pi) arctan(d/3) of the row's own deletions and of its cluster's mean.
         cluster_profile: distribution over the 23 types in each row's cluster.
         extra_*: the same for rows that are not cluster centres.
+        pair_couplings: how columns of a chain's alignment are coupled, as in `Batch`; no channels (K = 0) where
+            couplings were not asked for.
         template_aatype: 0..21, 21 where nothing is aligned. template_mask: templates that exist; multimer does not read
             it, and averages over padding too.
         template_pseudo_beta: CB (CA of glycine); template_backbone: N, CA, C; template_*_mask: which are known.
@@ -126,6 +128,7 @@ class AlphaFold2Batch(_OnDevice):
     extra_has_deletion: Float[Tensor, "E N"]
     extra_deletion_value: Float[Tensor, "E N"]
     extra_msa_mask: Bool[Tensor, "E N"]
+    pair_couplings: Float[Tensor, "N N K"]
     template_aatype: Int[Tensor, "T N"]
     template_mask: Bool[Tensor, "T"]
     template_pseudo_beta: Float[Tensor, "T N 3"]
@@ -146,9 +149,11 @@ class Labels(_OnDevice):
         resolved: atoms whose true position is known.
         bonds: index pairs of atoms bonded across tokens where one side is a ligand or modified residue (bond loss).
         weight: scale of the whole example (1 unless a data set says so).
+        predicted: whether a model, and no experiment, made the coordinates: nothing about confidence is learnt of them.
     """
 
     coordinates: Float[Tensor, "A 3"]
     resolved: Bool[Tensor, "A"]
     bonds: Int[Tensor, "B 2"]
     weight: float = 1.0
+    predicted: bool = False

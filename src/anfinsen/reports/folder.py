@@ -18,28 +18,36 @@ from .ranking import ranking_csv
 from .report_data import sample_label
 
 
-def model_cif(prediction: Prediction, ranked: RankedSample) -> str:
-    """Return the ModelCIF text of one structure."""
+def model_cif(prediction: Prediction, ranked: RankedSample, *, unrelaxed: bool = False) -> str:
+    """Return the ModelCIF text of one structure; ``unrelaxed``: as the model gave it, where it was relaxed since."""
     confidence, weights = prediction.confidence(ranked), prediction.weights
     settings = {
         "seed": str(ranked.seed),
         "sample": str(ranked.sample),
     }
-    if prediction.settings.steps:  # a model without diffusion has neither
+    if prediction.settings.recycles or prediction.settings.steps:  # AlphaFold 1 has neither
         settings["recycles"] = str(prediction.settings.recycles)
+    if prediction.settings.steps:
         settings["diffusion steps"] = str(prediction.settings.steps)
     if weights.sha256:
         settings["weights sha256"] = weights.sha256
+    relaxation, coordinates = prediction.relaxation(ranked), prediction.coordinates(ranked)
+    if relaxation is not None and unrelaxed:
+        coordinates = relaxation.unrelaxed
+    elif relaxation is not None:
+        settings["relaxation"] = f"{relaxation.force_field}, {relaxation.software}"
     scores = {"pTM": confidence.ptm, "ranking_score": confidence.ranking_score}
     if confidence.iptm is not None:
         scores["ipTM"] = confidence.iptm
     source = ModelSource(version=prediction.versions["anfinsen"], weights=weights.name, settings=settings)
     if prediction.seeds[ranked.index].folding is not None:
         source = replace(source, description="Structure prediction from a distogram (AlphaFold 1)")
+    elif prediction.method:
+        source = replace(source, description=prediction.method)
     return prediction_mmcif(
         prediction.structure,
         prediction.library,
-        prediction.coordinates(ranked),
+        coordinates,
         confidence.atom_plddt,
         name=prediction.job.name,
         source=source,
@@ -82,6 +90,10 @@ def _write_sample(prediction: Prediction, ranked: RankedSample, folder: Path, st
     folder.mkdir(exist_ok=True)
     text = model_cif(prediction, ranked)
     _write(folder / f"{stem}_model.cif", text)
+    relaxation = prediction.relaxation(ranked)
+    if relaxation is not None:
+        _write(folder / f"{stem}_unrelaxed.cif", model_cif(prediction, ranked, unrelaxed=True))
+        _write(folder / f"{stem}_relaxation.json", json.dumps(relaxation.record(), indent=1, allow_nan=False) + "\n")
     confidences = confidences_json(prediction.structure, prediction.tokens, confidence, contacts)
     _write(folder / f"{stem}_confidences.json", confidences)
     _write(folder / f"{stem}_summary_confidences.json", summary_json(confidence))

@@ -44,7 +44,7 @@ def report_html(prediction: Prediction, models: Mapping[str, str]) -> str:
         "DEPTHS": depth_figures(depths),
         **folding_parts(prediction, ranking),
         **error_words(prediction),
-        "SETTINGS": _definitions(_settings(prediction)),
+        "SETTINGS": _definitions(_settings(prediction, ranking)),
         "NOTES": _notes(prediction, len(ranking)),
         "VERSION": html.escape(prediction.versions["anfinsen"]),
         "DATA": packed(json.dumps(data, allow_nan=False)),
@@ -138,18 +138,30 @@ def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _settings(prediction: Prediction) -> dict[str, str]:
+def _settings(prediction: Prediction, ranking: Sequence[RankedSample]) -> dict[str, str]:
     settings, weights = prediction.settings, prediction.weights
-    # A model without diffusion has none of its settings.
-    diffusion = {"Recycles": str(settings.recycles), "Diffusion steps": str(settings.steps)} if settings.steps else {}
+    # AlphaFold 1 has neither, AlphaFold 2 no diffusion.
+    numbers = {"Recycles": str(settings.recycles)} if settings.recycles or settings.steps else {}
+    if settings.steps:
+        numbers["Diffusion steps"] = str(settings.steps)
     return {
         "Model": weights.name,
         "Weights (SHA-256)": weights.sha256 or "untrained: random numbers",
         "Seeds": ", ".join(map(str, prediction.job.seeds)),
         "Samples per seed": str(settings.samples),
-        **diffusion,
+        **numbers,
         "Device": settings.device,
+        **_relaxations(prediction, ranking),
         "Software": ", ".join(f"{name} {version}" for name, version in prediction.versions.items()),
+    }
+
+
+def _relaxations(prediction: Prediction, ranking: Sequence[RankedSample]) -> dict[str, str]:
+    found = [(ranked, prediction.relaxation(ranked)) for ranked in ranking]
+    return {
+        f"Relaxed: seed {ranked.seed}, sample {ranked.sample}": f"{relaxation.sentence} ({relaxation.force_field})"
+        for ranked, relaxation in found
+        if relaxation is not None
     }
 
 

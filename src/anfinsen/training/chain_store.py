@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Int16, Integer, UInt8
+from jaxtyping import Bool, Float, Int, Int16, Integer, UInt8
 
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP, UNKNOWN_PROTEIN
 from anfinsen.common.errors import InputError, MissingExtraError
@@ -16,6 +16,7 @@ AMINO_ACID_LETTERS = "ARNDCQEGHILKMFPSTWYV"  # in the order of `AMINO_ACIDS`
 PROFILE_LETTERS = "ACDEFGHIKLMNPQRSTVWY"  # order of the stored profiles
 BACKBONE_ATOMS = 4  # N, CA, C, O
 _CHAIN_COLUMNS = ("id", "cluster", "sequence", "x", "y", "z", "profile", "msa_depth")
+_RESOLVED = "resolved"  # optional column: one byte per residue, 0 where it must not be learnt
 # Letters as `alignments.parse_msa` reads them: B counts as D, Z as E, U as C, others as unknown.
 _RESTYPE_OF_BYTE = np.full(256, UNKNOWN_PROTEIN, dtype=np.int8)
 _RESTYPE_OF_BYTE[np.frombuffer(AMINO_ACID_LETTERS.encode(), dtype=np.uint8)] = np.arange(len(AMINO_ACIDS))
@@ -34,6 +35,7 @@ class ChainRecord:
         backbone: Å; N, CA, C, O of each residue.
         profile: amino-acid frequencies in the order of `AMINO_ACIDS`, rows sum to 1.
         has_msa: whether `ChainStore.a3m` has an alignment of it.
+        resolved: residues that may be learnt; all but for distilled chains, where the others are not confident.
     """
 
     id: str
@@ -41,6 +43,7 @@ class ChainRecord:
     backbone: Float[np.ndarray, "L 4 3"]
     profile: Float[np.ndarray, "L 20"]
     has_msa: bool
+    resolved: Bool[np.ndarray, "L"]
 
     @property
     def sequence(self) -> str:
@@ -60,7 +63,7 @@ class ChainStore:
     def __init__(self, data_dir: Path, split: str) -> None:
         """Raises InputError: the files are missing or lack a column. MissingExtraError: pyarrow is not installed."""
         self.data_dir, self._split = data_dir, split
-        table = _read_table(data_dir / "chains" / f"{split}.parquet", _CHAIN_COLUMNS)
+        table = _read_table(data_dir / "chains" / f"{split}.parquet", _CHAIN_COLUMNS, (_RESOLVED,))
         self.ids: tuple[str, ...] = tuple(table["id"].to_pylist())
         self.clusters: Integer[np.ndarray, "n"] = table["cluster"].to_numpy()
         self.lengths, letters = _flat_text(table["sequence"])
@@ -70,7 +73,11 @@ class ChainStore:
         _, self._profile = _flat_text(table["profile"])
         self.has_msa = table["msa_depth"].to_numpy() > 0
         total = int(self._starts[-1])
-        if len(self._xyz) != BACKBONE_ATOMS * total or len(self._profile) != 20 * total:
+        self._resolved = (
+            _flat_text(table[_RESOLVED])[1] > 0 if _RESOLVED in table.column_names else np.ones(total, dtype=bool)
+        )
+        sizes = (len(self._xyz), len(self._profile), len(self._resolved))
+        if sizes != (BACKBONE_ATOMS * total, 20 * total, total):
             raise InputError(
                 f"{data_dir / 'chains'}: coordinates or profiles of split {split!r} do not fit the sequences "
                 f"(expected {BACKBONE_ATOMS} atoms and 20 frequencies for each of {total} residues)."
@@ -93,6 +100,7 @@ class ChainStore:
             # A column without counts says nothing: every amino acid is as likely.
             profile=np.where(total > 0, counts / np.maximum(total, 1.0), np.float32(0.05)),
             has_msa=bool(self.has_msa[index]),
+            resolved=self._resolved[start:stop],
         )
 
     def a3m(self, index: int) -> UInt8[np.ndarray, "bytes"]:
@@ -156,7 +164,7 @@ def a3m_rows(
     return _RESTYPE_OF_BYTE[pieces[aligned]].reshape(len(spans), length), deletions
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> Any:
+def _read_table(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Any:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -165,7 +173,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> Any:
             f"Reading {path} needs pyarrow, which is not installed: pip install 'anfinsen[train]'."
         ) from error
     try:
-        return parquet.read_table(path, columns=list(columns)).combine_chunks()
+        there = [name for name in optional if name in parquet.read_schema(path).names] if optional else []
+        return parquet.read_table(path, columns=[*columns, *there]).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"Cannot read {path}: {error}. Expected a Parquet file.") from error
     except KeyError as error:

@@ -128,8 +128,7 @@ class ChainDataset:
         """Return a random crop of chain ``index``, with randomly thinned evolutionary information."""
         record = self.store.record(index)
         centers = record.backbone[:, 1].astype(np.float64)
-        everything = np.ones(len(centers), dtype=bool)
-        crop = choose_crop(np.ones(len(centers), dtype=np.int64), centers, everything, self.config.crop, rng)
+        crop = choose_crop(np.ones(len(centers), dtype=np.int64), centers, record.resolved, self.config.crop, rng)
         part = self._sampled_msa(index, record, crop, rng)
         return self._build(record, crop, part, int(rng.integers(self.config.conformers)))
 
@@ -272,6 +271,7 @@ class ChainDataset:
             **_no_templates(n),
         }
         coordinates, resolved = self._true_atoms(record.backbone[crop], templates, token, row)
+        resolved &= record.resolved[crop][token]
         labels = Labels(torch.from_numpy(coordinates), torch.from_numpy(resolved), torch.zeros(0, 2, dtype=torch.int64))
         return Batch(**fields), labels
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from anfinsen.common.errors import InputError
+from anfinsen.common.errors import ConfigError, InputError
 from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.nn.batch import Batch, Labels
@@ -15,9 +16,10 @@ from anfinsen.nn.batch import Batch, Labels
 from .crops import CropConfig
 from .data_chains import ChainDataConfig, ChainDataset
 from .data_structures import StructureDataset
+from .distilled import DISTILLED_CROP, DistilledDataset
 from .evolution_cache import prepare_together
 from .recipe import Stage
-from .sampling import Mixture
+from .sampling import Dataset, Mixture
 from .workers import Workers
 
 VALIDATION_CHAINS, VALIDATION_CROP = 12, 128
@@ -37,8 +39,12 @@ class TrainingData:
         structure_weight: float,
         progress: Progress,
         couplings_for: Workers | None = None,
+        distilled: Sequence[tuple[Path, float | None]] = (),
     ) -> None:
         """Open the sets; for ``couplings_for`` workers of one run, who share the work, couplings are prepared first.
+
+        ``distilled`` are folders of predicted chains with the share of examples that comes from each, None for the
+        published one; the other sets share the rest.
 
         Raises:
             InputError: the folder holds neither chains nor structures, or a file cannot be used.
@@ -59,7 +65,16 @@ class TrainingData:
             self._structures = StructureDataset(structures, cache, progress=progress)
         found = [(self._chains, 1.0 - structure_weight), (self._structures, structure_weight)]
         sets = [(data, weight) for data, weight in found if data is not None]
-        self._mixture = Mixture([data for data, _ in sets], [weight if len(sets) > 1 else 1.0 for _, weight in sets])
+        weights = [weight if len(sets) > 1 else 1.0 for _, weight in sets]
+        self._known = self._mixture = Mixture([data for data, _ in sets], weights)
+        self._distilled = [DistilledDataset(path, cache, progress=progress) for path, _ in distilled]
+        self._all = self._known
+        if self._distilled:
+            shares = [
+                data.published_weight if share is None else share
+                for data, (_, share) in zip(self._distilled, distilled, strict=True)
+            ]
+            self._all = mixed(self._known, self._distilled, shares)
 
     def show(self, stage: Stage) -> None:
         """Draw examples of the size that ``stage`` wants from now on."""
@@ -70,10 +85,31 @@ class TrainingData:
         if self._structures is not None:
             config = replace(self._structures.config, crop=CropConfig(stage.crop), max_msa_rows=stage.msa_rows)
             self._structures.config = config
+        for distilled in self._distilled:
+            crop = replace(DISTILLED_CROP, size=stage.crop)
+            distilled.config = replace(distilled.config, crop=crop, max_msa_rows=stage.msa_rows)
+        # Confidence is about known structures only (supplement section 4.3).
+        self._mixture = self._known if stage.train == "confidence" else self._all
 
     def example(self, rng: np.random.Generator) -> tuple[Batch, Labels]:
         """Draw one example."""
         return self._mixture.example(rng)
+
+
+def mixed(known: Mixture, distilled: Sequence[Dataset], shares: Sequence[float]) -> Mixture:
+    """Return the sets of ``known`` and ``distilled`` in one mixture, in which each of the latter has its share.
+
+    Raises:
+        ConfigError: the shares leave nothing for the others.
+    """
+    left = 1.0 - sum(shares)
+    if left <= 0:
+        raise ConfigError(
+            f"Folders of distilled chains would make {sum(shares):.3g} of all examples: give --distilled-weight for "
+            "each, less than 1 in all."
+        )
+    weights = [left * float(weight) for weight in known.probabilities]
+    return Mixture([*known.datasets, *distilled], [*weights, *shares])
 
 
 def validation_examples(folder: Path, seed: int, *, couplings: bool = False) -> list[tuple[Batch, Labels]]:

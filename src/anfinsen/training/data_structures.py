@@ -214,6 +214,15 @@ def _read_manifest(path: Path) -> dict[str, dict[str, str]]:
         return {row["file"]: row for row in rows}
 
 
+def list_training_files(folder: Path) -> list[str]:
+    """Return the files of ``folder`` that may be trained on: those that its manifest, if it has one, gives to "train".
+
+    Raises:
+        InputError: it is no folder, or its manifest is broken.
+    """
+    return _training_files(folder, _read_manifest(folder / MANIFEST))
+
+
 def _training_files(folder: Path, manifest: dict[str, dict[str, str]]) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: expected a folder of structure files.")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -197,6 +198,8 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
     metadata |= {"start": trainer.start} if trainer.start else {}
+    if options.distilled:
+        metadata["distilled"] = ", ".join(path.name for path in options.distilled)
     couplings = trainer.model.config.pair_couplings
     validation = validation_examples(options.data, options.seed, couplings=couplings)
     data = TrainingData(
@@ -205,6 +208,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         recipe.structure_weight,
         progress,
         couplings_for=trainer.workers if couplings else None,
+        distilled=tuple(zip_longest(options.distilled, options.distilled_weights)),
     )
     started = time.monotonic()
     progress.stage("training", recipe.steps)

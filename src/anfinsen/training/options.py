@@ -24,6 +24,8 @@ class TrainOptions:
             from scratch).
         fresh_confidence: with ``start``, whether the confidence head begins with random weights all the same.
         couplings: whether the network reads the couplings of each alignment's columns.
+        distilled: folders made by ``anfinsen distill``, mixed in. distilled_weights: share of the examples that come
+            from each (none: the published shares, see `training.distilled`).
         save_every, validate_every: in steps (0: only at the end).
     """
 
@@ -39,6 +41,8 @@ class TrainOptions:
     start: str = ""
     fresh_confidence: bool = False
     couplings: bool = False
+    distilled: tuple[Path, ...] = ()
+    distilled_weights: tuple[float, ...] = ()
     save_every: int = 100
     validate_every: int = 500
 
@@ -46,3 +50,13 @@ class TrainOptions:
         for name in ("steps", "minutes", "save_every", "validate_every", "threads", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"Training option {name!r} is {getattr(self, name)}: expected 0 or more.")
+        if self.distilled_weights and len(self.distilled_weights) != len(self.distilled):
+            raise ConfigError(
+                f"{len(self.distilled_weights)} weights are given for {len(self.distilled)} folders of distilled "
+                "chains: give one for each, or none."
+            )
+        if any(weight <= 0 for weight in self.distilled_weights) or sum(self.distilled_weights) >= 1:
+            raise ConfigError(
+                f"The weights of distilled chains are {', '.join(map(str, self.distilled_weights))}: expected shares "
+                "of the examples above 0 that leave something for the other data."
+            )

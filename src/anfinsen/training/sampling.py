@@ -73,7 +73,11 @@ def entry_weights(
 
 
 class Mixture:
-    """Several data sets, each drawn from with its own weight."""
+    """Several data sets, each drawn from with its own weight.
+
+    Attributes:
+        datasets: as given. probabilities: of each; they sum to 1.
+    """
 
     def __init__(self, datasets: Sequence[Dataset], weights: Sequence[float]) -> None:
         """Raises ConfigError: no data set, as many weights as data sets are not given, or a weight is not positive."""
@@ -83,9 +87,9 @@ class Mixture:
                 "expected one positive weight per data set."
             )
         self.datasets = tuple(datasets)
-        self._probabilities = np.asarray(weights, dtype=np.float64) / sum(weights)
+        self.probabilities: Float[np.ndarray, "n"] = np.asarray(weights, dtype=np.float64) / sum(weights)
 
     def example(self, rng: np.random.Generator) -> tuple[Batch, Labels]:
         """Draw a data set, an entry of it, and a crop of that."""
-        dataset = self.datasets[int(rng.choice(len(self.datasets), p=self._probabilities))]
+        dataset = self.datasets[int(rng.choice(len(self.datasets), p=self.probabilities))]
         return dataset.example(dataset.draw(rng), rng)

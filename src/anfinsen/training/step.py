@@ -72,6 +72,10 @@ def example_loss(
     if stage.train == "all" and stage.losses.shared_single:
         shared = shared_single(trunk.single)
     confidence = _confidence(model, batch, labels, trunk, settings, generator) if settings.rollout else None
+    if confidence is not None and labels.predicted:
+        # What is predicted is no measure of how good predictions are (section 4.3); the terms keep their names, because
+        # workers add them up.
+        confidence = ConfidenceLoss(**{name: 0.0 * value for name, value in vars(confidence).items()})
     loss = training_loss(stage.losses, diffusion, distogram, confidence, shared, labels.weight)
     _check_finite(loss.total)
     return loss

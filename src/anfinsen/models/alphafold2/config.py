@@ -27,6 +27,7 @@ class AlphaFold2Config:
             the scalar queries, keys and values of the structure module.
         templates: whether there is a template embedder (not in models 3-5 of the monomer).
         predicts_pae: whether there is a head for the predicted aligned error ("ptm" models, multimer).
+        pair_couplings: whether the trunk also reads the couplings of each chain's alignment (not in the paper).
         c_m, c_z, c_s, c_e, c_t: widths of the MSA, pair, single, extra MSA and template representations.
         evoformer_blocks, extra_blocks, template_blocks: depths.
         heads_msa, heads_pair: attention heads over alignments and pairs; they share the width of the representation.
@@ -35,6 +36,8 @@ class AlphaFold2Config:
         position_scale: Å per unit of length in the structure module. c_plddt: hidden width of the pLDDT head.
         largest_offset, largest_copy: largest residue and copy offsets told apart.
         msa_rows, extra_rows, template_count: how much of alignment and templates one pass sees.
+        extra_query: whether the query stands as an extra row where there are no others (see
+            `features.alphafold2_msa.AlphaFold2MsaConfig`).
         recycles: used where the user asks for no number. recycle_tolerance: Å; recycling ends once the distances
             between CA change less than this (root mean square); 0: never.
         dropout_msa, dropout_pair, dropout_structure: rates while training.
@@ -44,6 +47,7 @@ class AlphaFold2Config:
     architecture: Architecture = "monomer"
     templates: bool = True
     predicts_pae: bool = False
+    pair_couplings: bool = False
     c_m: int = 256
     c_z: int = 128
     c_s: int = 384
@@ -70,6 +74,7 @@ class AlphaFold2Config:
     msa_rows: int = 512
     extra_rows: int = 5120
     template_count: int = 4
+    extra_query: bool = False
     recycles: int = 3
     recycle_tolerance: float = 0.0
     dropout_msa: float = 0.15

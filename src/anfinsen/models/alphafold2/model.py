@@ -93,8 +93,9 @@ class AlphaFold2(nn.Module):
         recycled = nothing_recycled(len(batch.aatype), self.config, weight)
         with reuse_buffers():
             for cycle in range(recycles):
-                with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-                    before, recycled = recycled, self._recycle(batch, recycled, tables)
+                with torch.no_grad(), _uncached_autocast(weight):
+                    before = recycled.ca  # the rest of the pass before the last may go
+                    recycled = self._recycle(batch, recycled, tables)
                 if on_recycle is not None:
                     on_recycle()
                 if resample is not None:
@@ -102,7 +103,7 @@ class AlphaFold2(nn.Module):
                 if (
                     self.config.recycle_tolerance
                     and cycle
-                    and self._change(before, recycled, batch.mask) < (self.config.recycle_tolerance)
+                    and self._change(before, recycled.ca, batch.mask) < (self.config.recycle_tolerance)
                 ):
                     recycles = cycle + 1
                     break
@@ -113,14 +114,25 @@ class AlphaFold2(nn.Module):
             raise NonFiniteError("The structure has non-finite coordinates: the weights or the features are damaged.")
         return output
 
+    def trunk_logits(self, batch: AlphaFold2Batch) -> tuple[Float[Tensor, "n n bins"], Float[Tensor, "s n classes"]]:
+        """Return the logits of distogram and masked MSA after one pass of the trunk, without making a structure."""
+        trunk: TrunkOutput = self.trunk(
+            batch, nothing_recycled(len(batch.aatype), self.config, self.trunk.single.weight)
+        )
+        half = self.heads.distogram(trunk.pair)
+        return half + half.transpose(0, 1), self.heads.masked_msa(trunk.msa)
+
     def attention_modules(self) -> dict[str, nn.Module]:
         """Return every attention by its name, for :func:`anfinsen.nn.watch_attention`."""
         return {name: module for name, module in self.named_modules() if isinstance(module, ATTENTION_KINDS)}
 
     def _recycle(self, batch: AlphaFold2Batch, recycled: Recycled, tables: ResidueTables) -> Recycled:
-        trunk: TrunkOutput = self.trunk(batch, recycled)
-        structure: Structure = self.structure(trunk.single, trunk.pair, batch.mask)
-        _, _, atoms37 = build_atoms(structure, batch, tables)
+        trunk = self.trunk(batch, recycled)
+        dtype, device = self.trunk.single.weight.dtype, trunk.pair.device.type
+        with torch.autocast(device, enabled=False):
+            trunk = TrunkOutput(trunk.msa.to(dtype), trunk.pair.to(dtype), trunk.single.to(dtype))
+            structure: Structure = self.structure(trunk.single, trunk.pair, batch.mask)
+            _, _, atoms37 = build_atoms(structure, batch, tables)
         ca, cb = atoms37[:, CA], atoms37[:, CB]
         pseudo_beta = torch.where((batch.aatype == GLYCINE)[:, None], ca, cb)
         return Recycled(first_row=trunk.msa[0].clone(), pair=trunk.pair, pseudo_beta=pseudo_beta, ca=ca)
@@ -139,10 +151,17 @@ class AlphaFold2(nn.Module):
         return AlphaFold2Output(trunk, structure, groups, atoms, atoms37, logits, recycles)
 
     @staticmethod
-    def _change(before: Recycled, after: Recycled, mask: Bool[Tensor, "n"]) -> float:
+    def _change(before: Float[Tensor, "n 3"], after: Float[Tensor, "n 3"], mask: Bool[Tensor, "n"]) -> float:
         """Return the root mean square change of the distances between CA, Å (multimer's released code)."""
-        difference = (pairwise_distances(after.ca) - pairwise_distances(before.ca))[mask][:, mask]
+        difference = (pairwise_distances(after) - pairwise_distances(before))[mask][:, mask]
         return float(difference.square().mean().sqrt())
+
+
+def _uncached_autocast(like: Tensor) -> torch.autocast:
+    """Autocast as it stands, but without its cache: weights cast where nothing is differentiated would stay so."""
+    device = like.device.type
+    enabled = torch.is_autocast_enabled(device)
+    return torch.autocast(device, torch.get_autocast_dtype(device), enabled=enabled, cache_enabled=False)
 
 
 def build_atoms(

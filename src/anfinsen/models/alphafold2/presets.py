@@ -7,8 +7,9 @@ from anfinsen.common.errors import ConfigError
 from .config import AlphaFold2Config
 
 PRESETS: dict[str, AlphaFold2Config] = {
-    "monomer": AlphaFold2Config(),
-    "ptm": AlphaFold2Config(predicts_pae=True),
+    # Where there are templates, the released configuration takes their 4 rows off the 512 clusters.
+    "monomer": AlphaFold2Config(msa_rows=508),
+    "ptm": AlphaFold2Config(predicts_pae=True, msa_rows=508),
     "multimer": AlphaFold2Config(
         architecture="multimer",
         predicts_pae=True,
@@ -19,15 +20,15 @@ PRESETS: dict[str, AlphaFold2Config] = {
         recycle_tolerance=0.5,
     ),
     "mini": AlphaFold2Config(
+        templates=False,
         predicts_pae=True,
+        pair_couplings=True,
         c_m=64,
         c_z=64,
         c_s=128,
         c_e=32,
-        c_t=32,
-        evoformer_blocks=8,
-        extra_blocks=2,
-        template_blocks=1,
+        evoformer_blocks=4,
+        extra_blocks=1,
         heads_msa=4,
         heads_pair=4,
         c_outer=16,
@@ -38,6 +39,7 @@ PRESETS: dict[str, AlphaFold2Config] = {
         c_plddt=64,
         msa_rows=64,
         extra_rows=128,
+        extra_query=True,
         dropout_msa=0.0,
         dropout_pair=0.0,
     ),

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anfinsen.nn.batch import AlphaFold2Batch
+from anfinsen.nn.batch import COUPLING_CHANNELS, AlphaFold2Batch
 from anfinsen.nn.dense import dense
 
 from .config import AlphaFold2Config
@@ -61,6 +61,7 @@ class Trunk(nn.Module):
         c_m, c_z = config.c_m, config.c_z
         copies = config.largest_copy if config.multimer else None
         self.inputs = InputEmbedder(config.c_target, c_m, c_z, config.largest_offset, copies)
+        self.couplings = dense(COUPLING_CHANNELS, c_z, bias=False) if config.pair_couplings else None
         self.recycling = RecyclingEmbedder(c_m, c_z)
         self.templates: TemplateEmbedder | None = None
         self.template_torsions: TemplateTorsionEmbedder | None = None
@@ -80,14 +81,18 @@ class Trunk(nn.Module):
         if self.templates is not None:
             pair = pair + self.templates(batch, pair)
         # Without extra rows too: the stack updates pairs, and the published models were trained so.
-        extra = self.extra_features(extra_msa_features(batch, self.extra_features.weight.dtype))
-        _, pair = self.extra(extra, pair, batch.extra_msa_mask, batch.mask)
+        # No name is given to the extra rows: they would stay in memory through the Evoformer.
+        pair = self.extra(self._embed_extra(batch), pair, batch.extra_msa_mask, batch.mask, overwrite=True)[1]
         msa_mask = batch.msa_mask
         if self.template_torsions is not None and len(batch.template_aatype):
             rows, rows_mask = self.template_torsions(batch)
             msa, msa_mask = torch.cat([msa, rows]), torch.cat([msa_mask, rows_mask])
-        msa, pair = self.evoformer(msa, pair, msa_mask, batch.mask)
+        msa, pair = self.evoformer(msa, pair, msa_mask, batch.mask, overwrite=True)
         return TrunkOutput(msa=msa[: len(batch.msa)], pair=pair, single=self.single(msa[0]))
+
+    def _embed_extra(self, batch: AlphaFold2Batch) -> Float[Tensor, "e n c_e"]:
+        features = extra_msa_features(batch, self.extra_features.weight.dtype)
+        return self.extra_features(features)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 
     def _embed(
         self, batch: AlphaFold2Batch, recycled: Recycled
@@ -96,5 +101,7 @@ class Trunk(nn.Module):
         position = self.inputs.position(batch.residue_index, batch.asym_id, batch.entity_id, batch.sym_id)
         target = target_features(batch, self.inputs.target.in_features, dtype)
         msa, pair = self.inputs(target, msa_features(batch, dtype), position)
+        if self.couplings is not None and batch.pair_couplings.shape[-1]:
+            pair = pair + self.couplings(batch.pair_couplings.to(dtype))
         row_update, pair_update = self.recycling(recycled.first_row, recycled.pair, recycled.pseudo_beta)
         return torch.cat([msa[:1] + row_update, msa[1:]]), pair + pair_update

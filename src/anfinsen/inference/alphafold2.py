@@ -1,0 +1,159 @@
+"""AlphaFold 2 and AlphaFold-Multimer on jobs: one run of the whole network for each structure."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from anfinsen.common.progress import Progress
+from anfinsen.common.seeding import numpy_generator
+from anfinsen.features import Complex, prepare_job
+from anfinsen.features.alphafold2 import AlphaFold2FeatureConfig, AlphaFold2Inputs, alphafold2_inputs
+from anfinsen.features.alphafold2_msa import AlphaFold2MsaConfig
+from anfinsen.jobs import Job
+from anfinsen.models.alphafold2 import AlphaFold2, AlphaFold2Config
+from anfinsen.nn.batch import AlphaFold2Batch
+from anfinsen.nn.memory import reuse_buffers
+from anfinsen.weights.alphafold2 import load_alphafold2
+
+from .alphafold2_atoms import AtomPlan, plan_atoms
+from .alphafold2_confidence import alphafold2_confidence, per_token
+from .alphafold2_size import AlphaFold2Size, answer_alphafold2_out_of_memory, check_alphafold2_memory
+from .confidence import contact_probabilities
+from .options import PredictOptions
+from .prediction import Prediction, SeedPrediction
+from .predictor import Predictor, complex_notes
+
+# Every structure takes the whole network; structures of a seed differ by what is drawn of the alignment only.
+ALPHAFOLD2_SAMPLES = 1
+
+
+class AlphaFold2Predictor(Predictor):
+    """A loaded AlphaFold 2, used as `Predictor` is.
+
+    Raises:
+        ConfigError, WeightsError: at construction, when device, model or weights cannot be used.
+    """
+
+    default_samples = ALPHAFOLD2_SAMPLES
+    method = "Structure prediction with an Evoformer and a structure module (AlphaFold 2)"
+
+    def __init__(self, options: PredictOptions, progress: Progress | None = None) -> None:
+        super().__init__(options, progress)
+        self.model, self.weights = load_alphafold2(options.source, self.device)
+        self.recycles = self.model.config.recycles if options.recycles is None else options.recycles
+
+    def predict(self, job: Job, notes: tuple[str, ...] = ()) -> Prediction:
+        """Predict one job; ``notes`` of reading it are kept with the result.
+
+        Raises:
+            JobError: the job has anything but protein chains, or several and the weights are the monomer's.
+            AlignmentError, StructureError: an alignment or template cannot be used.
+            NonFiniteError: the model gave NaN or infinity. MemoryLimitError: the job does not fit this machine.
+        """
+        job = self.with_seeds(job)
+        self.progress.stage("Features", 1)
+        # Seeds decide conformers, which AlphaFold 2 does not read: one preparation serves all.
+        prepared = prepare_job(job, job.seeds[0])
+        inputs = alphafold2_inputs(prepared, feature_config(self.model))
+        plan = plan_atoms(prepared.structure, prepared.library, inputs.fields["aatype"].numpy())
+        self.progress.advance()
+        size = AlphaFold2Size.of(inputs, self.model.config)
+        check_alphafold2_memory(size, self.model.config, self.device)
+        results = []
+        with answer_alphafold2_out_of_memory(size, self.model.config, self.device):
+            for position, seed in enumerate(job.seeds, start=1):
+                label = f" (seed {seed}, {position} of {len(job.seeds)})" if len(job.seeds) > 1 else ""
+                results.append(self._seed(prepared, inputs, plan, seed, label))
+        notes = (*notes, *complex_notes(prepared), *alphafold2_notes(prepared, self.model, self.options))
+        return self.prediction(job, prepared, results, 1, notes)
+
+    @torch.no_grad()
+    def _seed(
+        self, prepared: Complex, inputs: AlphaFold2Inputs, plan: AtomPlan, seed: int, label: str
+    ) -> SeedPrediction:
+        coordinates, confidences, contacts = [], [], np.zeros(0)
+        self.progress.stage(f"Network{label}", self.samples * (self.recycles + 1))
+        for sample in range(self.samples):
+
+            def draw(cycle: int, sample: int = sample) -> AlphaFold2Batch:
+                rng = numpy_generator(seed, "alphafold2", sample, cycle)
+                return inputs.draw(rng).to(self.device)
+
+            with reuse_buffers():
+                output = self.model(draw(0), recycles=self.recycles, resample=draw, on_recycle=self.progress.advance)
+            atoms = plan.coordinates(output.atoms)
+            coordinates.append(atoms)
+            confidences.append(alphafold2_confidence(output, prepared.structure, prepared.tokens, atoms))
+            found = contact_probabilities(output.logits.distogram)
+            contacts = found if sample == 0 else contacts + found
+        return SeedPrediction(
+            seed=seed,
+            coordinates=np.stack(coordinates),
+            confidences=tuple(confidences),
+            contact_probs=per_token(contacts / self.samples, prepared.tokens),
+        )
+
+
+def feature_config(model: AlphaFold2) -> AlphaFold2FeatureConfig:
+    """Return how features are made for ``model``."""
+    config = model.config
+    return AlphaFold2FeatureConfig(
+        multimer=config.multimer,
+        templates=config.template_count if reads_templates(model) else 0,
+        couplings=config.pair_couplings,
+        msa=msa_config(config),
+    )
+
+
+def msa_config(config: AlphaFold2Config) -> AlphaFold2MsaConfig:
+    """Return what one pass of a network sees of an alignment."""
+    return AlphaFold2MsaConfig(clusters=config.msa_rows, extra=config.extra_rows, extra_query=config.extra_query)
+
+
+def reads_templates(model: AlphaFold2) -> bool:
+    """Return whether ``model`` makes anything of templates: not if it has no embedder, or one as it was initialised."""
+    embedder = model.trunk.templates
+    if embedder is None:
+        return False
+    return model.config.multimer or bool(embedder.attention.output.weight.any())
+
+
+def alphafold2_notes(prepared: Complex, model: AlphaFold2, options: PredictOptions) -> tuple[str, ...]:
+    """Return what this model does not read of the job or the options, one sentence each."""
+    structure, notes = prepared.structure, []
+    if any(chain.templates for chain in prepared.alignments) and not reads_templates(model):
+        notes.append("These weights of AlphaFold 2 read no templates: those that the job gives are not used.")
+    modified = sorted({str(prepared.structure.residues.name[r]) for r in _modified(prepared)})
+    if modified:
+        notes.append(
+            f"AlphaFold 2 sees the modified residues {', '.join(modified)} as their parents; the atoms that these lack "
+            "are placed with ideal geometry."
+        )
+    if cyclic := [chain.chain_id for chain in structure.chains if chain.cyclic]:
+        notes.append(f"AlphaFold 2 does not know that chains {', '.join(cyclic)} are cyclic: their ends may be apart.")
+    if _bridges(prepared):
+        notes.append("AlphaFold 2 reads no bonds: those that the job gives between residues may come out too long.")
+    if options.steps is not None:
+        notes.append("AlphaFold 2 has no diffusion: the number of steps is not used.")
+    if model.config.predicts_pae is False:
+        notes.append(
+            "These weights of AlphaFold 2 do not predict aligned errors: pae, ptm and iptm follow from the expected "
+            "errors of distances instead."
+        )
+    return tuple(notes)
+
+
+def _modified(prepared: Complex) -> list[int]:
+    tokens = prepared.tokens
+    return sorted(set(tokens.residue[~tokens.is_standard].tolist()))
+
+
+def _bridges(prepared: Complex) -> bool:
+    """Whether there are bonds between residues that do not follow each other in a chain."""
+    structure = prepared.structure
+    residue = structure.atoms.residue[structure.bonds.atoms]
+    chain = structure.residues.chain[residue]
+    apart = (np.abs(residue[:, 0] - residue[:, 1]) != 1) | (chain[:, 0] != chain[:, 1])
+    ends = np.array([each.cyclic for each in structure.chains])[chain[:, 0]] & (chain[:, 0] == chain[:, 1])
+    return bool((structure.bonds.is_inter & apart & ~ends).any())
