@@ -13,15 +13,17 @@ import torch
 from anfinsen.chemistry import Structure
 from anfinsen.common.seeding import torch_generator
 from anfinsen.features import Complex, FeatureConfig, featurise
-from anfinsen.inference.alphafold1 import predict_seed
+from anfinsen.inference import alphafold1, alphafold2
 from anfinsen.inference.confidence import Confidence, confidence, contact_probabilities
 from anfinsen.inference.evaluation_files import ContactProbabilities, Predicted
 from anfinsen.models.alphafold1 import AlphaFold1, RealisationConfig
+from anfinsen.models.alphafold2 import AlphaFold2
 from anfinsen.models.alphafold3 import AlphaFold3
 from anfinsen.training.data_structures import hide_polymer_bonds
 from anfinsen.training.examples import structure_example
-from anfinsen.weights import ALPHAFOLD1_BUNDLED, BUNDLED, load_model
+from anfinsen.weights import ALPHAFOLD1_BUNDLED, ALPHAFOLD2_BUNDLED, BUNDLED, load_model
 from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1
+from anfinsen.weights.alphafold2 import is_alphafold2, load_alphafold2
 
 CONFORMER_SEED = 0
 # Classes of protein chains: the least effective depth, and a name; the order of the tables.
@@ -57,7 +59,7 @@ class Entry:
 
     @property
     def is_single_protein(self) -> bool:
-        """Whether AlphaFold 1 can fold it."""
+        """Whether a model of one protein chain can fold it."""
         return len(self.reference.chains) == 1 and self.reference.chains[0].kind == "protein"
 
 
@@ -72,9 +74,10 @@ class Model:
 
 
 def bundled() -> list[str]:
-    """Return the names of the models whose weights are there, AlphaFold 1 first."""
+    """Return the names of the models whose weights are there, in the order of the papers."""
     folder = Path(__file__).resolve().parent.parent / "src" / "anfinsen" / "weights" / "bundled"
-    return [name for name, file in {**ALPHAFOLD1_BUNDLED, **BUNDLED}.items() if (folder / file).is_file()]
+    files = {**ALPHAFOLD1_BUNDLED, **ALPHAFOLD2_BUNDLED, **BUNDLED}
+    return [name for name, file in files.items() if (folder / file).is_file()]
 
 
 def open_model(name: str, settings: Settings, device: str, config: RealisationConfig | None = None) -> Model:
@@ -86,6 +89,9 @@ def open_model(name: str, settings: Settings, device: str, config: RealisationCo
     if is_alphafold1(name):
         network, found = load_alphafold1(name, device)
         return Model(name, found.sha256, True, lambda entry, _: _fold_alphafold1(network, entry, settings, config))
+    if is_alphafold2(name):
+        folder, about = load_alphafold2(name, device)
+        return Model(name, about.sha256, True, lambda entry, _: _fold_alphafold2(folder, entry, settings))
     model, info = load_model(name, device)
     return Model(name, info.sha256, False, lambda entry, key: _fold_alphafold3(model, entry, settings, key))
 
@@ -93,8 +99,15 @@ def open_model(name: str, settings: Settings, device: str, config: RealisationCo
 def _fold_alphafold1(
     network: AlphaFold1, entry: Entry, settings: Settings, config: RealisationConfig | None
 ) -> Predicted:
-    found = predict_seed(entry.prepared, network, settings.seed, settings.samples, config)
+    found = alphafold1.predict_seed(entry.prepared, network, settings.seed, settings.samples, config)
     return _predicted(entry, found.coordinates[0], found.confidences[0], found.contact_probs)
+
+
+def _fold_alphafold2(model: AlphaFold2, entry: Entry, settings: Settings) -> Predicted:
+    chains = alphafold2.PreparedChains.of(entry.prepared, model)
+    found = alphafold2.predict_seed(chains, model, settings.seed, settings.samples, settings.recycles)
+    best = int(np.argmax([each.ranking_score for each in found.confidences]))
+    return _predicted(entry, found.coordinates[best], found.confidences[best], found.contact_probs)
 
 
 @torch.no_grad()

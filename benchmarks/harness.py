@@ -19,22 +19,33 @@ from pathlib import Path
 
 # With OpenMP's default spinning, waiting threads burn the CPU time that is measured.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "LAYERNORM_TYPE": "torch"}
-MIB = 2**20
+STATUS = Path("/proc/self/status")
 
 Call = Callable[[], object]
 Makers = dict[str, Callable[[dict[str, int]], Call]]
 
 
+def start_peak() -> bool:
+    """Let the peak of resident memory count from here; return whether the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory() -> float:
+    """MiB of resident memory at most since :func:`start_peak` (or since the process began, where that fails)."""
+    return _field(STATUS, "VmHWM") / 1024
+
+
 def peak_rise(call: Call) -> float | None:
     """MiB by which resident memory rises while ``call`` runs; None where the system does not tell."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    try:
-        reset.write_text("5")
-    except OSError:
+    if not start_peak():
         return None
-    before = _field(status, "VmRSS")
+    before = _field(STATUS, "VmRSS") / 1024
     call()
-    return (_field(status, "VmHWM") - before) / 1024
+    return peak_memory() - before
 
 
 def _field(status: Path, name: str) -> int:

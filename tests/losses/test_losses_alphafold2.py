@@ -36,6 +36,7 @@ from anfinsen.losses.alphafold2 import (
     distogram_loss,
     experimentally_resolved_loss,
     fape,
+    local_fape,
     masked_msa_loss,
     plddt_loss,
     predicted_aligned_error_loss,
@@ -130,6 +131,7 @@ def test_backbone_fape_averages_layers_and_parts_chains() -> None:
     assert float(free) == pytest.approx(mean(None, 10.0, everything))
     both = backbone_fape(stacked, truth.frames, mask, config, same)
     assert float(both) == pytest.approx(mean(10.0, 10.0, same) + mean(30.0, 20.0, ~same))
+    assert float(local_fape(stacked, truth.frames, mask, same, config)) == pytest.approx(mean(10.0, 10.0, same))
 
 
 def test_fape_has_right_gradients_also_at_the_truth_and_in_parts(monkeypatch) -> None:
@@ -249,7 +251,7 @@ def test_structure_losses_know_the_truth_under_any_names() -> None:
     assert float(exact["backbone_fape"]) == pytest.approx(1e-3, abs=1e-9)
     assert float(exact["side_chain_fape"]) < 0.11  # this entry's bond angles; 0.04 in those of 1.5 Å
     assert float(exact["chi"]) == pytest.approx(0.0, abs=1e-12)
-    for name in ("backbone_fape", "side_chain_fape"):
+    for name in ("backbone_fape", "local_fape", "side_chain_fape"):
         assert float(other[name]) == pytest.approx(float(exact[name]), abs=1e-9)
     assert float(other["chi"]) < 5e-3  # the two carboxylate oxygens are not quite half a turn apart
     worse = structure_losses(_prediction(target, 1.0), target, ideal, config)

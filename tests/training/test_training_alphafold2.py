@@ -154,7 +154,7 @@ def test_a_chain_without_side_chains_asks_for_none(dataset):
     assert "resolved" not in loss.terms and float(loss.terms["chi"]) == 0.0
 
 
-@pytest.mark.parametrize("part", ["trunk", "confidence"])
+@pytest.mark.parametrize("part", ["trunk", "structure", "confidence"])
 def test_a_stage_trains_its_part_alone(dataset, part):
     losses = AlphaFold2LossConfig(plddt=1.0, pae=1.0)
     trainer = AlphaFold2Trainer(TINY, recipe(stages=(AlphaFold2Stage(5, DATA, losses, train=part),)), seed=0)
@@ -162,9 +162,11 @@ def test_a_stage_trains_its_part_alone(dataset, part):
     for step in range(2):
         terms = trainer.step(lambda i, step=step: dataset.example(np.random.default_rng([i, step])))
     changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
-    allowed = ("trunk.", "heads.distogram", "heads.masked_msa")
-    if part == "confidence":
-        allowed = ("heads.plddt", "heads.pae", "heads.resolved")
+    allowed = {
+        "trunk": ("trunk.", "heads.distogram", "heads.masked_msa"),
+        "structure": ("structure.",),
+        "confidence": ("heads.plddt", "heads.pae", "heads.resolved"),
+    }[part]
     assert changed and all(name.startswith(allowed) for name in changed)
     assert ("plddt" in terms) == (part == "confidence") and ("distogram" in terms) == (part == "trunk")
 
@@ -206,8 +208,10 @@ def test_recipes_follow_the_supplement():
     assert published.rate_at(0) == pytest.approx(1e-6) and published.rate_at(5000) == 1e-3
     assert published.stages[1].losses.violation == 1.0 and published.stage_at(published.steps + 9).data.crop == 384
     mini = RECIPES["mini"]
-    assert mini.scaled(100).steps == 100 and [s.train for s in mini.stages] == ["trunk", "all", "all", "confidence"]
-    assert mini.begins_stage(0) and mini.begins_stage(700) and not mini.begins_stage(701)
+    assert mini.scaled(100).steps == 100 and [s.train for s in mini.stages] == [
+        "trunk", "structure", "all", "all", "confidence"
+    ]  # fmt: skip
+    assert mini.begins_stage(0) and mini.begins_stage(800) and not mini.begins_stage(801)
     with pytest.raises(ConfigError, match="no more workers"):
         from anfinsen.training.workers import Workers
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -54,45 +57,77 @@ class AlphaFold2Predictor(Predictor):
         job = self.with_seeds(job)
         self.progress.stage("Features", 1)
         # Seeds decide conformers, which AlphaFold 2 does not read: one preparation serves all.
-        prepared = prepare_job(job, job.seeds[0])
-        inputs = alphafold2_inputs(prepared, feature_config(self.model))
-        plan = plan_atoms(prepared.structure, prepared.library, inputs.fields["aatype"].numpy())
+        prepared = PreparedChains.of(prepare_job(job, job.seeds[0]), self.model)
         self.progress.advance()
-        size = AlphaFold2Size.of(inputs, self.model.config)
+        size = AlphaFold2Size.of(prepared.inputs, self.model.config)
         check_alphafold2_memory(size, self.model.config, self.device)
         results = []
         with answer_alphafold2_out_of_memory(size, self.model.config, self.device):
             for position, seed in enumerate(job.seeds, start=1):
                 label = f" (seed {seed}, {position} of {len(job.seeds)})" if len(job.seeds) > 1 else ""
-                results.append(self._seed(prepared, inputs, plan, seed, label))
-        notes = (*notes, *complex_notes(prepared), *alphafold2_notes(prepared, self.model, self.options))
-        return self.prediction(job, prepared, results, 1, notes)
+                self.progress.stage(f"Network{label}", self.samples * (self.recycles + 1))
+                advance = self.progress.advance
+                results.append(predict_seed(prepared, self.model, seed, self.samples, self.recycles, advance))
+        whole = prepared.complex_
+        notes = (*notes, *complex_notes(whole), *alphafold2_notes(whole, self.model, self.options))
+        return self.prediction(job, whole, results, 1, notes)
 
-    @torch.no_grad()
-    def _seed(
-        self, prepared: Complex, inputs: AlphaFold2Inputs, plan: AtomPlan, seed: int, label: str
-    ) -> SeedPrediction:
-        coordinates, confidences, contacts = [], [], np.zeros(0)
-        self.progress.stage(f"Network{label}", self.samples * (self.recycles + 1))
-        for sample in range(self.samples):
 
-            def draw(cycle: int, sample: int = sample) -> AlphaFold2Batch:
-                rng = numpy_generator(seed, "alphafold2", sample, cycle)
-                return inputs.draw(rng).to(self.device)
+@dataclass(frozen=True)
+class PreparedChains:
+    """Protein chains as a network wants them: its features, and how its atoms become those of the complex."""
 
-            with reuse_buffers():
-                output = self.model(draw(0), recycles=self.recycles, resample=draw, on_recycle=self.progress.advance)
-            atoms = plan.coordinates(output.atoms)
-            coordinates.append(atoms)
-            confidences.append(alphafold2_confidence(output, prepared.structure, prepared.tokens, atoms))
-            found = contact_probabilities(output.logits.distogram)
-            contacts = found if sample == 0 else contacts + found
-        return SeedPrediction(
-            seed=seed,
-            coordinates=np.stack(coordinates),
-            confidences=tuple(confidences),
-            contact_probs=per_token(contacts / self.samples, prepared.tokens),
-        )
+    complex_: Complex
+    inputs: AlphaFold2Inputs
+    plan: AtomPlan
+
+    @classmethod
+    def of(cls, complex_: Complex, model: AlphaFold2) -> PreparedChains:
+        """Prepare ``complex_`` for ``model``.
+
+        Raises:
+            JobError: there is anything but protein chains, or several and the network is the monomer's.
+            AlignmentError, StructureError: an alignment or template cannot be used.
+        """
+        inputs = alphafold2_inputs(complex_, feature_config(model))
+        return cls(complex_, inputs, plan_atoms(complex_.structure, complex_.library, inputs.fields["aatype"].numpy()))
+
+
+@torch.no_grad()
+def predict_seed(
+    prepared: PreparedChains,
+    model: AlphaFold2,
+    seed: int,
+    samples: int,
+    recycles: int,
+    on_recycle: Callable[[], None] | None = None,
+) -> SeedPrediction:
+    """Fold the chains ``samples`` times, each time with other rows of their alignment.
+
+    Raises:
+        NonFiniteError: the model gave NaN or infinity.
+    """
+    device = next(model.parameters()).device
+    structure, tokens = prepared.complex_.structure, prepared.complex_.tokens
+    coordinates, confidences, contacts = [], [], np.zeros(0)
+    for sample in range(samples):
+
+        def draw(cycle: int, sample: int = sample) -> AlphaFold2Batch:
+            return prepared.inputs.draw(numpy_generator(seed, "alphafold2", sample, cycle)).to(device)
+
+        with reuse_buffers():
+            output = model(draw(0), recycles=recycles, resample=draw, on_recycle=on_recycle)
+        atoms = prepared.plan.coordinates(output.atoms)
+        coordinates.append(atoms)
+        confidences.append(alphafold2_confidence(output, structure, tokens, atoms))
+        found = contact_probabilities(output.logits.distogram)
+        contacts = found if sample == 0 else contacts + found
+    return SeedPrediction(
+        seed=seed,
+        coordinates=np.stack(coordinates),
+        confidences=tuple(confidences),
+        contact_probs=per_token(contacts / samples, tokens),
+    )
 
 
 def feature_config(model: AlphaFold2) -> AlphaFold2FeatureConfig:

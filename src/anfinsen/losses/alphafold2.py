@@ -23,7 +23,7 @@ from anfinsen.geometry import (
 )
 
 from .alphafold2_config import AlphaFold2LossConfig, FapeConfig, ViolationConfig
-from .alphafold2_fape import FramedPoints, backbone_fape, fape, side_chain_fape
+from .alphafold2_fape import FramedPoints, backbone_fape, fape, local_fape, side_chain_fape
 from .alphafold2_heads import (
     ca_lddt,
     distogram_loss,
@@ -54,6 +54,7 @@ __all__ = [
     "distogram_loss",
     "experimentally_resolved_loss",
     "fape",
+    "local_fape",
     "masked_msa_loss",
     "plddt_loss",
     "predicted_aligned_error_loss",
@@ -117,7 +118,7 @@ def structure_losses(
     config: AlphaFold2LossConfig,
     clamped: bool = True,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Return the terms "backbone_fape", "side_chain_fape", "chi" and "angle_norm", unweighted.
+    """Return the terms "backbone_fape", "local_fape", "side_chain_fape", "chi" and "angle_norm", unweighted.
 
     The true atoms are renamed to fit the prediction first, and the true frames are those of the renamed atoms (the
     released code turns them by exactly half a turn instead).
@@ -136,9 +137,18 @@ def structure_losses(
     true_backbone = Frames(frames.rotation[:, 0], frames.origin[:, 0])
     same_chain = None if target.chain is None else target.chain[:, None] == target.chain[None, :]
     torsions = target.torsions(tables)
+    apart = (target.residue_index[:, None] - target.residue_index[None, :]).abs()
+    near = apart <= config.fape.local_window
     return {
         "backbone_fape": backbone_fape(
             predicted.backbone, true_backbone, known[:, 0], config.fape, same_chain, clamped
+        ),
+        "local_fape": local_fape(
+            predicted.backbone,
+            true_backbone,
+            known[:, 0],
+            near if same_chain is None else near & same_chain,
+            config.fape,
         ),
         "side_chain_fape": side_chain_fape(
             predicted.groups, predicted.atoms, (frames, known), (renamed, target.atom_mask), config.fape

@@ -13,6 +13,7 @@ class FapeConfig:
         clamp: errors count up to here. unit: length of an error that counts 1.
         interface_clamp, interface_unit: of points seen from a frame of another chain (AlphaFold-Multimer).
         clamped_probability: share of the examples whose backbone errors are clamped (within a chain); trainers draw it.
+        local_window: residues up to so far apart in the chain count in the local term.
     """
 
     clamp: float = 10.0
@@ -20,6 +21,7 @@ class FapeConfig:
     interface_clamp: float = 30.0
     interface_unit: float = 20.0
     clamped_probability: float = 0.9
+    local_window: int = 6
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class AlphaFold2LossConfig:
     Attributes:
         backbone_fape, side_chain_fape: of the structure. chi: of the side chains' torsions. angle_norm: of the length
             of torsion pairs before they are normalised.
+        local_fape: of the backbone's FAPE over residues near in the chain alone (not in the paper). Among all pairs
+            they are few, and until they are right a short run stays where everything lies in one place.
         distogram, masked_msa, plddt: of these heads.
         resolved: of the experimentally-resolved head (0.01). violation: of structural violations (1.0).
         pae: of the predicted aligned error (0.1 for the pTM models).
@@ -57,6 +61,7 @@ class AlphaFold2LossConfig:
     side_chain_fape: float = 0.5
     chi: float = 0.5
     angle_norm: float = 0.01
+    local_fape: float = 0.0
     distogram: float = 0.3
     masked_msa: float = 2.0
     plddt: float = 0.01

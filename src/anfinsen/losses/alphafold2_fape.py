@@ -105,6 +105,27 @@ def backbone_fape(
     return torch.stack(terms).sum() / predicted.origin.shape[0]
 
 
+def local_fape(
+    predicted: Frames,
+    true: Frames,
+    mask: Bool[Tensor, "n"],
+    near: Bool[Tensor, "n n"],
+    config: FapeConfig,
+) -> Float[Tensor, ""]:
+    """Return FAPE of CA atoms seen from the backbone frames of residues near them, clamped, a mean over the layers.
+
+    Args:
+        predicted: of every layer, [layers, n]. true: [n]. mask: residues whose true frame is known.
+        near: which pairs count. config: numbers.
+    """
+    wanted = FramedPoints(true, true.origin, mask, mask)
+    terms = [
+        fape(FramedPoints(Frames(rotation, origin), origin), wanted, config.clamp, config.unit, near)
+        for rotation, origin in zip(predicted.rotation, predicted.origin, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
 def side_chain_fape(
     predicted: Frames,
     predicted_atoms: Float[Tensor, "n 14 3"],

@@ -19,7 +19,7 @@ class AlphaFold2Stage:
     Attributes:
         steps: optimiser steps. data: crops and alignments. losses: weights of the terms.
         train: "all"; or only the "trunk", by distogram and masked MSA (no structure is made, so an example costs a
-            fraction); or only the "confidence" heads.
+            fraction); or only the "structure" module, on what the trunk says; or only the "confidence" heads.
         recycles: the number of recycles of a step is uniform in 0..recycles.
         learning_rate: of this stage, constant; None: the recipe's schedule.
     """
@@ -27,7 +27,7 @@ class AlphaFold2Stage:
     steps: int
     data: AlphaFold2DataConfig
     losses: AlphaFold2LossConfig = field(default_factory=AlphaFold2LossConfig)
-    train: Literal["all", "trunk", "confidence"] = "all"
+    train: Literal["all", "trunk", "structure", "confidence"] = "all"
     recycles: int = 3
     learning_rate: float | None = None
 
@@ -115,23 +115,27 @@ def _published(*, pae: bool) -> AlphaFold2Recipe:
 # the truth, where a short run begins, clamped ones say nothing.
 _MINI_MSA = AlphaFold2MsaConfig(clusters=24, extra=48, extra_query=True)
 _MINI_DATA = AlphaFold2DataConfig(crop=80, spatial=0.3, msa=_MINI_MSA)
-_MINI_LOSSES = AlphaFold2LossConfig(distogram=1.0, masked_msa=0.2, plddt=0.0, fape=FapeConfig(clamped_probability=0.5))
+_MINI_LOSSES = AlphaFold2LossConfig(
+    local_fape=2.0, distogram=1.0, masked_msa=0.2, plddt=0.0, fape=FapeConfig(clamped_probability=0.5)
+)
+_MINI_STRUCTURE = replace(_MINI_LOSSES, distogram=0.0, masked_msa=0.0)
 _MINI = AlphaFold2Recipe(
     stages=(
-        AlphaFold2Stage(700, replace(_MINI_DATA, structures=0.05), _MINI_LOSSES, train="trunk", recycles=0),
-        AlphaFold2Stage(1300, replace(_MINI_DATA, crop=64), _MINI_LOSSES, recycles=1),
+        AlphaFold2Stage(800, replace(_MINI_DATA, structures=0.05), _MINI_LOSSES, train="trunk", recycles=0),
+        AlphaFold2Stage(1200, _MINI_DATA, _MINI_STRUCTURE, train="structure", recycles=0),
+        AlphaFold2Stage(500, replace(_MINI_DATA, crop=72), _MINI_LOSSES, recycles=1),
         AlphaFold2Stage(
-            80,
+            60,
             replace(_MINI_DATA, crop=128, spatial=0.0, structures=0.4),
             replace(_MINI_LOSSES, violation=0.1, resolved=0.01, plddt=0.05, pae=0.05),
-            recycles=2,
+            recycles=1,
         ),
         AlphaFold2Stage(
-            120,
+            100,
             replace(_MINI_DATA, crop=112, spatial=0.0, structures=0.1),
-            AlphaFold2LossConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, plddt=1.0, resolved=0.2, pae=1.0),
+            AlphaFold2LossConfig(0.0, 0.0, 0.0, 0.0, distogram=0.0, masked_msa=0.0, plddt=1.0, resolved=0.2, pae=1.0),
             train="confidence",
-            recycles=2,
+            recycles=1,
             learning_rate=3e-3,
         ),
     ),

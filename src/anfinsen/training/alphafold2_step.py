@@ -57,7 +57,7 @@ def alphafold2_example_loss(
         if stage.train == "trunk":
             terms = _trunk_terms(model, example)
         else:
-            with torch.set_grad_enabled(stage.train == "all"):
+            with torch.set_grad_enabled(stage.train != "confidence"):
                 output = model(example.batch, recycles=settings.recycles)
             with torch.autocast(device, enabled=False):
                 terms = _all_terms(model, output, example, config, settings)

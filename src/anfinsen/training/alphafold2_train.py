@@ -34,6 +34,7 @@ _CA = 1  # place among the 14 atoms
 # Prefixes of the weights that a stage trains alone.
 _PARTS = {
     "trunk": ("trunk.", "heads.distogram.", "heads.masked_msa."),
+    "structure": ("structure.",),
     "confidence": ("heads.plddt.", "heads.pae.", "heads.resolved."),
 }
 
@@ -135,6 +136,8 @@ class AlphaFold2Trainer(TrainingRun):
         names = {name for name, value in vars(stage.losses).items() if isinstance(value, int | float) and value}
         if stage.train == "trunk":
             names &= {"distogram", "masked_msa"}
+        if stage.train == "structure":
+            names &= {"backbone_fape", "local_fape", "side_chain_fape", "chi", "angle_norm", "violation"}
         if stage.train == "confidence":
             names &= {"plddt", "pae", "resolved"}
         return {name: sums.get(name, 0.0) for name in sorted(names | {"total"})}
@@ -148,8 +151,12 @@ class AlphaFold2Trainer(TrainingRun):
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(stage.train == "all" or name.startswith(_PARTS[stage.train]))
 
-    def validate(self, examples: list[AlphaFold2Example], recycles: int = 1) -> dict[str, float]:
-        """Return mean lDDT-CA and TM-score of whole chains, folded with the averaged weights."""
+    def validate(self, examples: list[AlphaFold2Example]) -> dict[str, float]:
+        """Return mean lDDT-CA and TM-score of whole chains, folded with the averaged weights.
+
+        There is one recycle, if the stage knows any.
+        """
+        recycles = min(1, self.stage.recycles)
         scores: dict[str, list[float]] = {"lddt": [], "tm": []}
         with self.ema.applied(self.model), torch.no_grad():
             self.model.eval()

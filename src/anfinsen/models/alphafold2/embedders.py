@@ -28,15 +28,27 @@ def target_features(batch: AlphaFold2Batch, width: int, dtype: torch.dtype) -> F
 
 def msa_features(batch: AlphaFold2Batch, dtype: torch.dtype) -> Float[Tensor, "s n 49"]:
     """Return the features of the clustered rows (supplement, table 1, ``msa_feat``)."""
-    scalars = (batch.has_deletion[..., None], batch.deletion_value[..., None])
-    parts = (F.one_hot(batch.msa, MSA_TYPES), *scalars, batch.cluster_profile, batch.deletion_mean[..., None])
-    return torch.cat([part.to(dtype) for part in parts], dim=-1)
+    features = _row_features(batch.msa, (batch.has_deletion, batch.deletion_value), C_MSA_FEATURES, dtype)
+    features[..., C_EXTRA_FEATURES:-1] = batch.cluster_profile
+    features[..., -1] = batch.deletion_mean
+    return features
 
 
 def extra_msa_features(batch: AlphaFold2Batch, dtype: torch.dtype) -> Float[Tensor, "e n 25"]:
     """Return the features of the other rows (supplement, table 1, ``extra_msa_feat``)."""
-    scalars = (batch.extra_has_deletion[..., None], batch.extra_deletion_value[..., None])
-    return torch.cat([part.to(dtype) for part in (F.one_hot(batch.extra_msa, MSA_TYPES), *scalars)], dim=-1)
+    deletions = (batch.extra_has_deletion, batch.extra_deletion_value)
+    return _row_features(batch.extra_msa, deletions, C_EXTRA_FEATURES, dtype)
+
+
+def _row_features(
+    types: Int[Tensor, "s n"], deletions: tuple[Float[Tensor, "s n"], ...], width: int, dtype: torch.dtype
+) -> Float[Tensor, "s n width"]:
+    """Return one-hot types and the deletions, then zeros; one-hot integers would be four times as large as the rest."""
+    features = torch.zeros(*types.shape, width, dtype=dtype, device=types.device)
+    features.scatter_(-1, types[..., None], 1.0)
+    for column, value in enumerate(deletions, MSA_TYPES):
+        features[..., column] = value
+    return features
 
 
 class RelativePosition(nn.Module):

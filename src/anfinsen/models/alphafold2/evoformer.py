@@ -119,11 +119,20 @@ class EvoformerStack(nn.Module):
         pair: Float[Tensor, "*batch n n c_z"],
         msa_mask: Bool[Tensor, "*batch s n"],
         mask: Bool[Tensor, "*batch n"],
+        *,
+        overwrite: bool = False,
     ) -> tuple[Float[Tensor, "*batch s n c_m"], Float[Tensor, "*batch n n c_z"]]:
-        """Return the updated MSA and pair representations (inputs are left as they are); see `EvoformerBlock`."""
+        """Return the updated MSA and pair representations; see `EvoformerBlock`.
+
+        Inputs are left as they are, unless ``overwrite`` allows that they become the result: a long protein's copies of
+        thousands of rows, or of a million pairs, are gigabytes.
+        """
         if in_place(pair) and not self.training:
-            # One copy for all blocks.
-            msa, pair = (x.clone(memory_format=torch.contiguous_format) for x in (msa, pair))
+            # At most one copy for all blocks.
+            msa, pair = (
+                x if overwrite and x.is_contiguous() else x.clone(memory_format=torch.contiguous_format)
+                for x in (msa, pair)
+            )
             for block in self.blocks:
                 block.update_(msa, pair, msa_mask, mask)  # type: ignore[operator]  # ModuleList forgets its items' type
             return msa, pair
