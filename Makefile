@@ -44,6 +44,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/pairformer.py
 	$(BIN)/python benchmarks/diffusion_step.py
+	$(BIN)/python benchmarks/evoformer.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

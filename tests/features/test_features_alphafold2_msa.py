@@ -1,5 +1,6 @@
 """AlphaFold 2's view of an alignment, against a transcription by loops, and its shares by counting."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -129,6 +130,18 @@ def test_atoms_lie_in_the_places_of_their_names():
             counted += 1
     assert counted == found.mask.sum() > 1000
     assert (found.atoms[~found.mask] == 0).all()
+
+
+def test_selenium_of_selenomethionine_is_the_sulphur_of_its_parent():
+    chain = ChainSpec("A", 1, 1, ChainKind.PROTEIN, ("MET", "MSE", "ALA"))
+    structure = assemble("selenium", [chain], (), ComponentLibrary())
+    table = structure.atoms
+    seen = dataclasses.replace(table, resolved=np.ones(len(table), dtype=bool), coordinates=table.coordinates + 1.0)
+    found = residue_atoms(dataclasses.replace(structure, atoms=seen), 0)
+    assert RESIDUE_TYPES[found.residue_type[1]] == "MET"
+    np.testing.assert_array_equal(found.mask[1], found.mask[0])
+    at = atom14_names("MET").index("SD")
+    np.testing.assert_array_equal(found.atoms[1, at], seen.coordinates[seen.name == "SE"][0])
 
 
 def test_only_proteins_have_such_atoms():

@@ -259,7 +259,8 @@ def test_what_cannot_be_folded_is_refused(weights):
 
 
 def test_what_is_not_read_is_told(weights):
-    cyclic = predictor_of(weights, steps=3, recycles=0).predict(job_of(protein(cyclic=True)))
+    cyclic = predictor_of(weights, steps=3, samples_at_once=2, recycles=0).predict(job_of(protein(cyclic=True)))
+    assert any("one structure at a time" in note for note in cyclic.notes)
     assert any("chains A are cyclic" in note for note in cyclic.notes)
     assert any("no diffusion" in note for note in cyclic.notes)
     assert not any("no bonds" in note for note in cyclic.notes)

@@ -231,6 +231,19 @@ def test_every_kind_of_file_gives_its_proteins_alone(tmp_path):
     assert all(list(each.job.lengths) == ["A"] for each in found)
     found, _, too_long = read_unlabelled([tmp_path], longest=20)
     assert [each.sequence for each in found] == [a] and too_long == 5 - 1
+    with pytest.raises(ConfigError, match="Chains of at most -1 residues are asked for"):
+        read_unlabelled([tmp_path], longest=-1)
+
+
+def test_an_alignment_of_a_sequence_that_was_read_already_counts(tmp_path):
+    sequence = SEQUENCES[0]
+    bare, text = tmp_path / "a.fasta", f">q\n{sequence}\n>r\n{'-' * len(sequence)}\n"
+    bare.write_text(f">bare\n{sequence}\n")
+    aligned = tmp_path / "b.a3m"
+    aligned.write_text(text)
+    for paths in ([bare, aligned], [aligned, bare]):
+        (chain,), failed, _ = read_unlabelled(paths)
+        assert not failed and chain.alignment == text and chain.name == {bare: "bare", aligned: "b"}[paths[0]]
 
 
 def test_what_cannot_be_distilled_is_said_in_one_sentence(tmp_path):

@@ -22,11 +22,13 @@ from anfinsen.losses import LossConfig
 from anfinsen.nn.batch import Batch, Labels
 from anfinsen.reports.distillation import a3m_of, finish, write_chain
 from anfinsen.training import Stage, TrainOptions
+from anfinsen.training.alphafold2_data import AlphaFold2DataConfig, AlphaFold2Dataset
+from anfinsen.training.alphafold2_mixture import AlphaFold2Mixture
 from anfinsen.training.chain_store import ChainStore
 from anfinsen.training.crops import CropConfig
 from anfinsen.training.data_chains import ChainDataConfig, ChainDataset
 from anfinsen.training.data_folder import TrainingData, mixed
-from anfinsen.training.distilled import DistilledDataset
+from anfinsen.training.distilled import DistilledDataset, share_left
 from anfinsen.training.sampling import Mixture
 from anfinsen.training.step import StepSettings, example_loss
 from tiny_model import tiny_model
@@ -234,6 +236,15 @@ def test_a_folder_without_chains_to_train_on_is_refused(folder, tmp_path):
     assert (summary.kept, summary.left_out) == (0, 2)
     with pytest.raises(InputError, match="holds no chain to train on"):
         DistilledDataset(folder.path, tmp_path / "cache")
+    empty = AlphaFold2Dataset(folder.path, "train", tmp_path / "cache", AlphaFold2DataConfig(), couplings=False)
+    with pytest.raises(InputError, match="holds no chain to train on"):
+        AlphaFold2Mixture(empty)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (float("nan"),), (0.1, float("inf"))])
+def test_shares_that_leave_nothing_are_refused(shares):
+    with pytest.raises(ConfigError, match="less than 1 in all"):
+        share_left(shares)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from anfinsen.training.alphafold2_proteins import ProteinStore
 from anfinsen.training.alphafold2_recipe import RECIPES, AlphaFold2Recipe, AlphaFold2Stage
 from anfinsen.training.alphafold2_step import AlphaFold2StepSettings, alphafold2_example_loss
 from anfinsen.training.alphafold2_train import AlphaFold2Trainer
+from anfinsen.training.chain_store import a3m_row_starts
+from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig
 
 MSA = AlphaFold2MsaConfig(clusters=6, extra=5, extra_query=True)
 DATA = AlphaFold2DataConfig(crop=24, structures=0.5, aligned=1.0, msa=MSA)
@@ -27,6 +31,7 @@ TINY = AlphaFold2Config(
     extra_blocks=1, heads_msa=2, heads_pair=2, c_outer=4, c_triangle=8, layers=2, heads_points=2, c_torsions=8,
     torsion_blocks=1, c_plddt=8, dropout_msa=0.0, dropout_pair=0.0, dropout_structure=0.1, extra_query=True,
 )  # fmt: skip
+SEED_1 = EvolutionConfig(seed=1)
 EVERYTHING = AlphaFold2LossConfig(resolved=0.01, violation=1.0, pae=0.1)
 
 
@@ -115,12 +120,42 @@ def test_proteins_are_read_once(dataset, tmp_path):
     for first, second in zip(dataset.proteins.chains, again.chains, strict=True):
         np.testing.assert_allclose(first.atoms, second.atoms, atol=1e-4)
         np.testing.assert_array_equal(first.mask, second.mask)
+    # Other files, or the same ones written anew, are read again, whatever is kept.
+    one = tmp_path / "one"
+    one.mkdir()
+    shutil.copy(dataset.folder / "structures" / "single" / "1PIN.pdb.gz", one)
+    other = tmp_path / "kept.safetensors"
+    shutil.copy(kept, other)
+    assert len(ProteinStore(one, other)) == 1
+    before = other.stat().st_mtime_ns
+    assert len(ProteinStore(one, other)) == 1 and other.stat().st_mtime_ns == before
+    os.utime(one / "1PIN.pdb.gz", (1.0, 1.0))
+    assert len(ProteinStore(one, other)) == 1 and other.stat().st_mtime_ns > before
     kept = tmp_path / "broken.safetensors"
     kept.write_bytes(b"no tensors")
     with pytest.raises(InputError, match="delete it"):
         ProteinStore(dataset.folder / "structures", kept)
     with pytest.raises(InputError, match=r"holds no chains/train\.parquet"):
         AlphaFold2Dataset(tmp_path, "train", tmp_path, DATA, couplings=False)
+
+
+def test_couplings_are_made_anew_for_another_alignment(dataset, monkeypatch, tmp_path):
+    cache = dataset.cache
+    index = max(dataset.chosen, key=lambda i: len(cache.store.a3m(i)))
+    assert index not in cache.missing()
+    text = cache.store.a3m(index)
+    spans = a3m_row_starts(text)
+    first_rows = text[: spans[len(spans) // 2 - 1][1] + 1]
+    other = EvolutionCache(cache.store, tmp_path)
+    shutil.copy(cache.path(index), other.path(index))
+    assert list(other.prepare([index])) == [index]
+    whole = other.view(index, 0).evolution.depth
+    monkeypatch.setattr(cache.store, "a3m", lambda _: first_rows)
+    assert index in other.missing()
+    assert list(other.prepare([index])) == [index]
+    assert other.view(index, 0).evolution.depth == len(spans) // 2 < whole
+    monkeypatch.undo()
+    assert index in other.missing() and index in EvolutionCache(cache.store, cache.folder, SEED_1).missing()
 
 
 def test_the_loss_is_the_published_sum_of_its_parts(dataset):
@@ -211,7 +246,7 @@ def test_recipes_follow_the_supplement():
     assert mini.scaled(100).steps == 100 and [s.train for s in mini.stages] == [
         "trunk", "structure", "all", "all", "confidence"
     ]  # fmt: skip
-    assert mini.begins_stage(0) and mini.begins_stage(800) and not mini.begins_stage(801)
+    assert mini.begins_stage(0) and mini.begins_stage(900) and not mini.begins_stage(901)
     with pytest.raises(ConfigError, match="no more workers"):
         from anfinsen.training.workers import Workers
 
@@ -224,10 +259,19 @@ def test_predicted_chains_have_their_share_and_no_say_in_confidence(dataset):
     for name, data in (("known", known), ("distilled", distilled)):
         data.example = lambda rng, name=name: drawn.append(name) or dataset.whole(dataset.chosen[0], rng)
     mixture = AlphaFold2Mixture(known, [distilled], [0.3])
+    examples = []
     for train in ("all", "confidence"):
         mixture.show(AlphaFold2Stage(1, DATA, train=train))
-        for seed in range(60):
-            mixture.example(np.random.default_rng([7, seed]))
+        examples += [mixture.example(np.random.default_rng([7, seed])) for seed in range(60)]
+    assert [each.predicted for each in examples] == [name == "distilled" for name in drawn]
+    predicted = next(each for each in examples if each.predicted)
+    settings = AlphaFold2StepSettings(AlphaFold2Stage(1, DATA, EVERYTHING), recycles=0, clamped=True)
+    model = AlphaFold2(TINY).eval()
+    of_predicted, of_known = (
+        alphafold2_example_loss(model, each, settings).terms.keys()
+        for each in (predicted, dataclasses.replace(predicted, predicted=False))
+    )
+    assert of_known - of_predicted == {"plddt", "pae"} and "backbone_fape" in of_predicted
     assert 8 <= drawn[:60].count("distilled") <= 30 and set(drawn[60:]) == {"known"}
     assert known.config.structures == DATA.structures and distilled.config.structures == 0.0
     with pytest.raises(ConfigError, match="less than 1"):

@@ -382,8 +382,11 @@ def test_examples_are_shared_out_evenly():
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", -1), ("minutes", -0.5), ("save_every", -1), ("seed", -3)])
-def test_negative_options_are_refused(tmp_path, name, value):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", -1), ("minutes", -0.5), ("minutes", float("nan")), ("seed", -3), ("seed", 10**30), ("threads", 10**14)],
+)
+def test_options_out_of_range_are_refused(tmp_path, name, value):
     with pytest.raises(ConfigError, match=name):
         TrainOptions(data=tmp_path, out=tmp_path, **{name: value})
 

@@ -157,6 +157,17 @@ def test_unknown_names_are_refused_with_the_known_ones(name):
         load_model(name)
 
 
+@pytest.mark.parametrize("name", ["a:random", "ALPHAFOLD2-mini:random", "alphafold9-mini:random"])
+def test_names_of_no_family_are_answered_with_all_names(name):
+    with pytest.raises(ConfigError, match=rf"Unknown model '{name}': expected one of .*alphafold2-mini:random"):
+        load_model(name)
+
+
+def test_models_of_another_family_are_not_called_unknown():
+    with pytest.raises(ConfigError, match="Model 'alphafold1-mini' is no AlphaFold 3: expected one of alphafold3-mini"):
+        load_model("alphafold1-mini")
+
+
 def test_other_formats_are_named(saved, tmp_path):
     for given, shown in ((None, "not named"), ("pt", "'pt'"), ("anfinsen-weights-9", "'anfinsen-weights-9'")):
         path = _rewritten(saved, tmp_path, format=given)

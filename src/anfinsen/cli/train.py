@@ -154,7 +154,7 @@ def train_alphafold2(
     save_every: _SaveEvery = 100,
     validate_every: _ValidateEvery = 500,
 ) -> int:
-    """Train AlphaFold 2: the trunk first, then with the structure module, then its confidence."""
+    """Train AlphaFold 2; the preset mini learns trunk, structure module and confidence one after another, too."""
     from anfinsen.training import TrainOptions
     from anfinsen.training.alphafold2_train import train_alphafold2 as run
 

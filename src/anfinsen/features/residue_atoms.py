@@ -12,6 +12,8 @@ from anfinsen.common.errors import ChemistryError
 
 _UNKNOWN = RESIDUE_TYPES.index("UNK")
 # Selenocysteine counts as cysteine, as in alignments.
+# Atoms of modified residues that stand where their parents have others (as AlphaFold 2 reads structures).
+_NAME_IN_PARENT = {("MSE", "SE"): "SD"}
 _PARENT_OF_LETTER = {**dict(zip("ARNDCQEGHILKMFPSTWYV", RESIDUE_TYPES, strict=False)), "U": "CYS"}
 
 
@@ -33,6 +35,8 @@ class ResidueAtoms:
 def residue_atoms(structure: Structure, chain: int) -> ResidueAtoms:
     """Return the atoms of chain number ``chain``; of a modified residue those that its parent has, too.
 
+    Selenium of selenomethionine counts as methionine's sulphur.
+
     Raises:
         ChemistryError: the chain is not a protein.
     """
@@ -50,7 +54,8 @@ def residue_atoms(structure: Structure, chain: int) -> ResidueAtoms:
     first, last = np.searchsorted(table.residue, [rows[0], rows[-1] + 1]) if len(rows) else (0, 0)
     for atom in range(int(first), int(last)):
         at = int(table.residue[atom] - rows[0])
-        place = places[codes[at]].get(str(table.name[atom]))
+        name = str(table.name[atom])
+        place = places[codes[at]].get(_NAME_IN_PARENT.get((names[at], name), name))
         if place is not None and table.resolved[atom]:
             atoms[at, place], mask[at, place] = table.coordinates[atom], True
     return ResidueAtoms(

@@ -171,6 +171,8 @@ def alphafold2_notes(prepared: Complex, model: AlphaFold2, options: PredictOptio
         notes.append("AlphaFold 2 reads no bonds: those that the job gives between residues may come out too long.")
     if options.steps is not None:
         notes.append("AlphaFold 2 has no diffusion: the number of steps is not used.")
+    if options.samples_at_once is not None:
+        notes.append("AlphaFold 2 makes one structure at a time: the number of structures at once is not used.")
     if model.config.predicts_pae is False:
         notes.append(
             "These weights of AlphaFold 2 do not predict aligned errors: pae, ptm and iptm follow from the expected "

@@ -53,7 +53,7 @@ class AtomPlan:
     def coordinates(self, predicted: Float[Tensor, "N 14 3"]) -> Float[np.ndarray, "A 3"]:
         """Return the coordinates of all atoms, Å, in the structure's order."""
         result = torch.zeros(self.atoms, 3, dtype=torch.float64)
-        result[torch.from_numpy(self.atom)] = predicted.double().cpu()[self.residue, self.place]
+        result[torch.from_numpy(self.atom)] = predicted.cpu().double()[self.residue, self.place]
         for step in self.growth:
             first, second, third = (result[index] for index in step.by)
             result[step.atom] = place_atom(first, second, third, step.length, step.angle, step.dihedral)

@@ -57,7 +57,7 @@ def alphafold2_confidence(
     # Every residue has a frame.
     scores = alignment_scores(pae, chain, torch.ones_like(chain, dtype=torch.bool))
     pair = finite("chain pair ipTM", scores.chain_pair_iptm.cpu().numpy())
-    plddt = finite("pLDDT", expected_plddt(logits.plddt).double().cpu().numpy())
+    plddt = finite("pLDDT", expected_plddt(logits.plddt).cpu().double().numpy())
     ranking = float(plddt.mean()) / 100
     if scores.iptm is not None:
         ranking = IPTM_WEIGHT * scores.iptm + PTM_WEIGHT * scores.ptm

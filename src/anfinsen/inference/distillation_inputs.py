@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from anfinsen.alignments.records import a3m_records
 from anfinsen.chemistry import ChainKind
-from anfinsen.common.errors import InputError, JobError
+from anfinsen.common.errors import ConfigError, InputError, JobError
 from anfinsen.jobs import Job, Polymer, load_jobs
 from anfinsen.jobs.files import MAX_JOB_BYTES, MAX_PART_BYTES, read_text
 
@@ -82,11 +82,17 @@ def read_unlabelled(
     """Return the sequences that ``paths`` mean, each once; what cannot be used; and how many are too long.
 
     A file that ends in .a3m, .a2m, .sto or .stockholm is the alignment of its first row; FASTA holds one sequence per
-    record; any other job file gives each of its proteins, alone, with its alignment. Folders stand for such files.
+    record; any other job file gives each of its proteins, alone, with its alignment. Folders stand for such files. Of a
+    sequence that is given again and again, the first name and the first alignment count.
 
     Raises:
+        ConfigError: no chain can be so short as ``longest``.
         JobError: a path does not exist, or a folder holds no such files.
     """
+    if longest is not None and longest < SHORTEST:
+        raise ConfigError(
+            f"Chains of at most {longest} residues are asked for: distillation takes {SHORTEST} residues or more."
+        )
     found: dict[str, Unlabelled] = {}
     failed: list[Outcome] = []
     taken: set[str] = set()
@@ -100,7 +106,9 @@ def read_unlabelled(
             if longest is not None and len(sequence) > longest:
                 too_long += 1
                 continue
-            if sequence in found:
+            if (known := found.get(sequence)) is not None:
+                if alignment and not known.alignment:
+                    found[sequence] = replace(known, job=single_chain(known.name, sequence, alignment))
                 continue
             name = chain_name(label, taken)
             try:

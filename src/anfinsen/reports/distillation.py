@@ -13,16 +13,17 @@ import gemmi
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from ..alignments import Msa, query_msa, read_msa
-from ..chemistry import ChainKind
-from ..chemistry.tokens import AMINO_ACIDS, GAP
-from ..common.distilled import STRUCTURE_SUFFIX, DistilledFolder, DistilledRecord
-from ..common.errors import MissingExtraError
-from ..common.files import atomic_path, write_text
-from ..inference.distillation import DistilledChain
-from ..training.chain_store import AMINO_ACID_LETTERS, PROFILE_LETTERS
-from ..training.data_structures import MANIFEST
-from ..training.structure_index import PROTEIN_IDENTITY, cluster_sequences
+from anfinsen.alignments import Msa, query_msa, read_msa
+from anfinsen.chemistry import ChainKind
+from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP
+from anfinsen.common.distilled import STRUCTURE_SUFFIX, DistilledFolder, DistilledRecord
+from anfinsen.common.errors import MissingExtraError
+from anfinsen.common.files import atomic_path, write_text
+from anfinsen.inference.distillation import DistilledChain
+from anfinsen.training.chain_store import AMINO_ACID_LETTERS, PROFILE_LETTERS
+from anfinsen.training.data_structures import MANIFEST
+from anfinsen.training.structure_index import PROTEIN_IDENTITY, cluster_sequences
+
 from .folder import model_cif
 
 TRAINING_SPLIT = "train"

@@ -67,6 +67,7 @@ class AlphaFold2Example:
         batch: features. target: the true structure.
         true_msa, asked: of the masked-MSA task (`features.alphafold2_msa`).
         side_chains: whether side chains beyond CB are known.
+        predicted: whether a model, and no experiment, made the structure: nothing about confidence is learnt of it.
     """
 
     batch: AlphaFold2Batch
@@ -74,6 +75,7 @@ class AlphaFold2Example:
     true_msa: Int[Tensor, "S N"]
     asked: Bool[Tensor, "S N"]
     side_chains: bool
+    predicted: bool = False
 
     def to(self, device: torch.device | str) -> AlphaFold2Example:
         """Return the example on ``device``."""
@@ -84,6 +86,7 @@ class AlphaFold2Example:
             self.true_msa.to(device),
             self.asked.to(device),
             self.side_chains,
+            self.predicted,
         )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from anfinsen.common.distilled import DistilledFolder, Kind
-from anfinsen.common.errors import ConfigError
+from anfinsen.common.errors import InputError
 
 from .alphafold2_data import AlphaFold2Dataset, AlphaFold2Example
 from .alphafold2_recipe import AlphaFold2Stage
+from .distilled import share_left
 
 # AlphaFold 2 drew three quarters of its examples from its own predictions (supplement, section 1.3); the other kind is
 # AlphaFold 3's.
@@ -29,12 +30,14 @@ class AlphaFold2Mixture:
     def __init__(
         self, known: AlphaFold2Dataset, distilled: Sequence[AlphaFold2Dataset] = (), shares: Sequence[float] = ()
     ) -> None:
-        """Raises ConfigError: the shares leave nothing for the known chains."""
-        if sum(shares) >= 1:
-            raise ConfigError(
-                f"Folders of distilled chains would make {sum(shares):.3g} of all examples: give --distilled-weight "
-                "for each, less than 1 in all."
-            )
+        """Raises ConfigError: the shares leave nothing for the known chains. InputError: a folder has no chain."""
+        share_left(shares)
+        for data in (known, *distilled):
+            if not len(data.store):
+                raise InputError(
+                    f"{data.store.data_dir} holds no chain to train on: expected rows in its chains/train.parquet; "
+                    "leave the folder out, or make it again."
+                )
         self.known, self.distilled, self.shares = known, tuple(distilled), tuple(shares)
         self._stage: AlphaFold2Stage | None = None
 
@@ -53,7 +56,7 @@ class AlphaFold2Mixture:
         chance = float(rng.random())
         for data, limit in zip(self.distilled, np.cumsum(self.shares), strict=True):
             if chance < limit:
-                return data.example(rng)
+                return replace(data.example(rng), predicted=True)
         return self.known.example(rng)
 
 

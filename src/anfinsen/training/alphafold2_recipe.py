@@ -119,19 +119,20 @@ _MINI_LOSSES = AlphaFold2LossConfig(
     local_fape=2.0, distogram=1.0, masked_msa=0.2, plddt=0.0, fape=FapeConfig(clamped_probability=0.5)
 )
 _MINI_STRUCTURE = replace(_MINI_LOSSES, distogram=0.0, masked_msa=0.0)
+_MINI_TOGETHER = replace(_MINI_LOSSES, backbone_fape=1.0, local_fape=1.0)
 _MINI = AlphaFold2Recipe(
     stages=(
-        AlphaFold2Stage(800, replace(_MINI_DATA, structures=0.05), _MINI_LOSSES, train="trunk", recycles=0),
-        AlphaFold2Stage(1200, _MINI_DATA, _MINI_STRUCTURE, train="structure", recycles=0),
-        AlphaFold2Stage(500, replace(_MINI_DATA, crop=72), _MINI_LOSSES, recycles=1),
+        AlphaFold2Stage(900, replace(_MINI_DATA, structures=0.05), _MINI_LOSSES, train="trunk", recycles=0),
+        AlphaFold2Stage(900, _MINI_DATA, _MINI_STRUCTURE, train="structure", recycles=0),
+        AlphaFold2Stage(550, replace(_MINI_DATA, crop=72), _MINI_TOGETHER, recycles=1),
         AlphaFold2Stage(
-            60,
-            replace(_MINI_DATA, crop=128, spatial=0.0, structures=0.4),
-            replace(_MINI_LOSSES, violation=0.1, resolved=0.01, plddt=0.05, pae=0.05),
+            40,
+            replace(_MINI_DATA, crop=112, spatial=0.0, structures=0.4),
+            replace(_MINI_TOGETHER, violation=0.1, resolved=0.01, plddt=0.05, pae=0.05),
             recycles=1,
         ),
         AlphaFold2Stage(
-            100,
+            90,
             replace(_MINI_DATA, crop=112, spatial=0.0, structures=0.1),
             AlphaFold2LossConfig(0.0, 0.0, 0.0, 0.0, distogram=0.0, masked_msa=0.0, plddt=1.0, resolved=0.2, pae=1.0),
             train="confidence",

@@ -103,8 +103,9 @@ def _all_terms(
             exists = tables.atom_mask[target.residue_type]
             found = ViolationLoss(config.violations, tables)(output.atoms, exists, target.residue_type, target.follows)
             terms["violation"] = found.total
-    terms["plddt"] = plddt_loss(logits.plddt, output.atoms[:, _CA], target.atoms[:, _CA], target.atom_mask[:, _CA])
-    if logits.pae is not None and config.pae:
+    if not example.predicted:
+        terms["plddt"] = plddt_loss(logits.plddt, output.atoms[:, _CA], target.atoms[:, _CA], target.atom_mask[:, _CA])
+    if logits.pae is not None and config.pae and not example.predicted:
         terms["pae"] = _pae(logits.pae, output.structure.frames, target, tables)
     if example.side_chains and config.resolved:
         # Only entries with all their atoms tell which were seen in the experiment.

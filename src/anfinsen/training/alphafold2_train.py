@@ -166,7 +166,7 @@ class AlphaFold2Trainer(TrainingRun):
                     found = self.model(here.batch, recycles=recycles).atoms[:, _CA].float()
                 true, known = here.target.atoms[:, _CA], here.target.atom_mask[:, _CA]
                 scores["lddt"].append(float(ca_lddt(found, true, known)[known].mean()))
-                both = (found[known].double().cpu().numpy(), true[known].double().cpu().numpy())
+                both = (found[known].cpu().double().numpy(), true[known].cpu().double().numpy())
                 scores["tm"].append(tm_score(*both))
         return {name: sum(values) / len(values) for name, values in scores.items()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anfinsen.common.errors import ConfigError, InputError
+from anfinsen.common.errors import InputError
 from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.nn.batch import Batch, Labels
@@ -16,7 +16,7 @@ from anfinsen.nn.batch import Batch, Labels
 from .crops import CropConfig
 from .data_chains import ChainDataConfig, ChainDataset
 from .data_structures import StructureDataset
-from .distilled import DISTILLED_CROP, DistilledDataset
+from .distilled import DISTILLED_CROP, DistilledDataset, share_left
 from .evolution_cache import prepare_together
 from .recipe import Stage
 from .sampling import Dataset, Mixture
@@ -102,12 +102,7 @@ def mixed(known: Mixture, distilled: Sequence[Dataset], shares: Sequence[float])
     Raises:
         ConfigError: the shares leave nothing for the others.
     """
-    left = 1.0 - sum(shares)
-    if left <= 0:
-        raise ConfigError(
-            f"Folders of distilled chains would make {sum(shares):.3g} of all examples: give --distilled-weight for "
-            "each, less than 1 in all."
-        )
+    left = share_left(shares)
     weights = [left * float(weight) for weight in known.probabilities]
     return Mixture([*known.datasets, *distilled], [*weights, *shares])
 

@@ -7,12 +7,13 @@ A folder of distilled chains is also a data folder like any other (``structures/
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from anfinsen.alignments import Msa, read_msa
 from anfinsen.chemistry import ChainKind, Structure
 from anfinsen.common.distilled import DistilledFolder, Kind
-from anfinsen.common.errors import InputError
+from anfinsen.common.errors import ConfigError, InputError
 from anfinsen.common.progress import Progress
 from anfinsen.nn.batch import Batch, Labels
 
@@ -76,3 +77,18 @@ class DistilledDataset(StructureDataset):
         if not path.is_file():
             return {}
         return {chain.chain_id: read_msa(path, chain.sequence, ChainKind.PROTEIN)}
+
+
+def share_left(shares: Sequence[float]) -> float:
+    """Return the share of all examples that folders of distilled chains with these ``shares`` leave to known ones.
+
+    Raises:
+        ConfigError: they leave nothing.
+    """
+    left = 1.0 - sum(shares)
+    if not left > 0:  # nor may it be NaN
+        raise ConfigError(
+            f"Folders of distilled chains would make {sum(shares):.3g} of all examples: give --distilled-weight for "
+            "each, less than 1 in all."
+        )
+    return left

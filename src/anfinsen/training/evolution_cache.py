@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from anfinsen.alignments import Msa
@@ -23,6 +24,7 @@ from .chain_store import ChainStore, a3m_row_starts, a3m_rows
 from .workers import Workers
 
 _SHALLOWEST = 2
+_SOURCE = "source"  # key of a file's metadata; older files have none, and are taken as they are
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def view_of(msa: Msa) -> View:
 
 
 class EvolutionCache:
-    """Views of the alignments of one split, one file per chain."""
+    """Views of the alignments of one split, one file per chain; made anew where the alignment has changed."""
 
     def __init__(self, store: ChainStore, folder: Path, config: EvolutionConfig | None = None) -> None:
         self.store, self.folder, self.config = store, folder, config or EvolutionConfig()
@@ -64,12 +66,12 @@ class EvolutionCache:
 
     def missing(self) -> list[int]:
         """Return the chains with alignments that are not prepared yet."""
-        return [int(i) for i in np.flatnonzero(self.store.has_msa) if not self.path(int(i)).exists()]
+        return [int(i) for i in np.flatnonzero(self.store.has_msa) if not self._made(int(i))]
 
     def prepare(self, indices: Iterable[int]) -> Iterable[int]:
         """Prepare chains one by one, yielding each when it is done; an interrupted run goes on where it stopped."""
         for index in indices:
-            if not self.path(index).exists():
+            if not self._made(index):
                 self._write(index)
             yield index
 
@@ -90,6 +92,20 @@ class EvolutionCache:
         scores = None if upper is None else _symmetric(upper, len(frequencies))
         return View(Evolution(frequencies, steps, effective, int(depth)), scores)
 
+    def _made(self, index: int) -> bool:
+        """Whether the file of chain ``index`` is there, and of this alignment: `distill` may give a chain another."""
+        if not self.path(index).exists():
+            return False
+        try:
+            with safe_open(self.path(index), framework="numpy") as handle:
+                return str((handle.metadata() or {}).get(_SOURCE, "")) in ("", self._source(index))
+        except (OSError, SafetensorError):
+            return True  # `view` says what is wrong with it
+
+    def _source(self, index: int) -> str:
+        """What the views of chain ``index`` follow from, as a short text."""
+        return f"{zlib.crc32(self.store.a3m(index).tobytes()):08x} {self.config}"
+
     def _write(self, index: int) -> None:
         arrays: dict[str, np.ndarray] = {}
         for number in range(1 + self.config.thinned):
@@ -101,7 +117,7 @@ class EvolutionCache:
             if view.scores is not None:
                 arrays[f"scores{number}"] = view.scores[np.triu_indices(len(view.scores), 1)].astype(np.float16)
         with atomic_path(self.path(index)) as temporary:
-            save_file(arrays, temporary)
+            save_file(arrays, temporary, {_SOURCE: self._source(index)})
 
     def rows(self, index: int, number: int) -> Msa:
         """Return the rows of view ``number`` of chain ``index``; the same every time."""

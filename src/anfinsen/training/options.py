@@ -6,6 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anfinsen.common.errors import ConfigError
+from anfinsen.common.seeding import MAX_SEED
+
+# Limits that stop slips of the pen; larger numbers also overflow in PyTorch.
+_MOST_STEPS, _MOST_THREADS = 10**9, 4096
+_LIMITS = {
+    "seed": MAX_SEED,
+    "threads": _MOST_THREADS,
+    "steps": _MOST_STEPS,
+    "save_every": _MOST_STEPS,
+    "validate_every": _MOST_STEPS,
+}
 
 
 @dataclass(frozen=True)
@@ -47,15 +58,18 @@ class TrainOptions:
     validate_every: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("steps", "minutes", "save_every", "validate_every", "threads", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"Training option {name!r} is {getattr(self, name)}: expected 0 or more.")
+        for name, most in _LIMITS.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"Training option {name!r} is {getattr(self, name)}: expected 0 to {most}.")
+        if not self.minutes >= 0:  # nor may it be NaN
+            raise ConfigError(f"Training option 'minutes' is {self.minutes}: expected 0 or more.")
         if self.distilled_weights and len(self.distilled_weights) != len(self.distilled):
             raise ConfigError(
                 f"{len(self.distilled_weights)} weights are given for {len(self.distilled)} folders of distilled "
                 "chains: give one for each, or none."
             )
-        if any(weight <= 0 for weight in self.distilled_weights) or sum(self.distilled_weights) >= 1:
+        # NaN is neither above 0 nor below 1.
+        if not (all(weight > 0 for weight in self.distilled_weights) and sum(self.distilled_weights) < 1):
             raise ConfigError(
                 f"The weights of distilled chains are {', '.join(map(str, self.distilled_weights))}: expected shares "
                 "of the examples above 0 that leave something for the other data."

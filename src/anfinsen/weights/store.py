@@ -28,6 +28,11 @@ FORMAT = "anfinsen-weights-1"
 BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
 ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
 ALPHAFOLD2_BUNDLED = {"alphafold2-mini": "alphafold2-mini.safetensors"}
+_ALL_PRESETS: dict[str, Mapping[str, object]] = {
+    "alphafold3": ALPHAFOLD3_PRESETS,
+    "alphafold1": ALPHAFOLD1_PRESETS,
+    "alphafold2": ALPHAFOLD2_PRESETS,
+}
 RANDOM = ":random"  # ends the names of untrained models
 OLDEST = "alphafold3"  # of the files without "model"
 _HEADER = {"format", "model", "config"}  # metadata that says what the file is; the rest is about its making
@@ -63,17 +68,15 @@ def bundled_path(file: str) -> Path:
     return Path(str(resources.files("anfinsen.weights") / "bundled" / file))
 
 
+def _all_bundled() -> dict[str, str]:
+    return {**BUNDLED, **ALPHAFOLD1_BUNDLED, **ALPHAFOLD2_BUNDLED}
+
+
 def model_names() -> list[str]:
     """Return the names of all models: the bundled ones that this installation has, then the untrained ones."""
-    bundled = {**BUNDLED, **ALPHAFOLD1_BUNDLED, **ALPHAFOLD2_BUNDLED}
-    families: dict[str, Mapping[str, object]] = {
-        "alphafold3": ALPHAFOLD3_PRESETS,
-        "alphafold1": ALPHAFOLD1_PRESETS,
-        "alphafold2": ALPHAFOLD2_PRESETS,
-    }
     return [
-        *(name for name, file in bundled.items() if bundled_path(file).is_file()),
-        *(f"{family}-{preset}{RANDOM}" for family, presets in families.items() for preset in presets),
+        *(name for name, file in _all_bundled().items() if bundled_path(file).is_file()),
+        *(f"{family}-{preset}{RANDOM}" for family, presets in _ALL_PRESETS.items() for preset in presets),
     ]
 
 
@@ -154,6 +157,11 @@ class Family(Generic[ModelT, ConfigT]):
                 model = self.build(self.presets[preset])
             return model.to(device).eval(), WeightsInfo(name=name_or_path, path="", sha256="", preset=preset)
         if name_or_path not in self.bundled:
+            if name_or_path in _all_bundled() and not Path(name_or_path).exists():
+                raise ConfigError(
+                    f"Model {name_or_path!r} is no {self.title}: expected one of {', '.join(self.bundled)}, or a "
+                    "weights file."
+                )
             path = weights_path(name_or_path)
             return self._read(path, path.stem, device)
         return self._read(self.bundled_file(name_or_path), name_or_path, device)
@@ -187,6 +195,8 @@ class Family(Generic[ModelT, ConfigT]):
             ConfigError: there is no such preset.
         """
         family, _, preset = name.removesuffix(RANDOM).partition("-")
+        if family not in _ALL_PRESETS:
+            raise ConfigError(f"Unknown model {name!r}: expected one of {', '.join(model_names())}, or a weights file.")
         if family != self.name or preset not in self.presets:
             raise ConfigError(
                 f"Unknown model {name!r}: expected {self.name}-PRESET{RANDOM} with one of {', '.join(self.presets)} "
