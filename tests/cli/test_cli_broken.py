@@ -67,7 +67,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "unknown model": (["--model", "alphafold9"], "Unknown model 'alphafold9'"),
     "unknown AlphaFold 1 model": (["--model", "alphafold1-full"], "expected one of alphafold3-mini, alphafold1-mini"),
     "unknown random model": (["--model", "alphafold3-huge:random"], "huge"),
-    "random model without family": (["--model", "mini:random"], "expected alphafold3-PRESET:random"),
+    "random model without family": (["--model", "mini:random"], "Unknown model 'mini:random'"),
     "model and weights": (["--model", "alphafold3-mini", "--weights", "x.safetensors"], "give one"),
     "unknown option": (["--smaples", "3"], "--smaples"),
     "missing weights": (["--weights", "none.safetensors"], "none.safetensors"),

@@ -87,7 +87,7 @@ def test_partly_unresolved_chains_are_predicted_whole(here, shared, capsys):
         ((), "Nothing to predict"),
         (("nothing.fasta",), "does not exist: check the path"),
         (("many.fasta", "--min-gdt", "7"), "'min_gdt' is 7.0: expected 0 to 1"),
-        (("many.fasta", "--longest", "5"), "No chain is to be predicted"),
+        (("many.fasta", "--longest", "5"), "distillation takes 16 residues or more"),
         (("--cross", "many.fasta"), "is not a folder"),
         (("--cross", ".", "--min-unresolved", "2"), "expected 5 or more"),
         (("many.fasta", "--out", "."), "was not made by `anfinsen distill`"),

@@ -249,6 +249,14 @@ def test_atoms_in_one_place_are_an_error_that_names_their_chains():
         relax_structure(structure, x, library)
 
 
+def test_a_structure_that_would_lose_its_hands_is_left_alone(shaken):
+    """Squeezed to half its size: right hands in the prediction, atoms that cannot find their way out of each other."""
+    structure, library, true, _ = shaken
+    squeezed = (true.mean(0) + 0.45 * (true - true.mean(0))).astype(np.float32)
+    with pytest.raises(ChemistryError, match=r"would give \d+ centres of the wrong hand, where there are 0"):
+        relax_structure(structure, squeezed, library)
+
+
 def test_options(monkeypatch):
     assert PredictOptions(relax="all").relax == "all"
     with pytest.raises(ConfigError, match="'relax' is 'yes': expected none, best, all"):

@@ -43,7 +43,8 @@ def relax_structure(
 
     Raises:
         MissingExtraError: OpenMM is not installed.
-        ChemistryError: there is no protein chain that the force field knows.
+        ChemistryError: there is no protein chain that the force field knows; or relaxing turns centres to the wrong
+            hand, because atoms lie in each other too deep.
         NonFiniteError: the coordinates, or the result, are not finite.
     """
     config = config or RelaxConfig()
@@ -70,12 +71,18 @@ def relax_structure(
         released |= bad
         rounds += 1
     after = forces.energy()
+    names = ", ".join(structure.chains[index].chain_id for index in parts.chains)
     if after is None:
-        names = ", ".join(structure.chains[index].chain_id for index in parts.chains)
         raise NonFiniteError(f"Relaxation of chain {names} ended with an energy that is not finite.")
     shift = np.linalg.norm(now[parts.atoms] - start[parts.atoms], axis=1)
     result: Float[np.ndarray, "A 3"] = coordinates.copy()
     result[parts.atoms] = now[parts.atoms]
+    given, made = (stereochemistry(_placed(structure, x), library) for x in (coordinates, result))
+    if made.chirality_errors > given.chirality_errors:
+        raise ChemistryError(
+            f"Relaxation of chain {names} would give {made.chirality_errors} centres of the wrong hand, where there "
+            f"are {given.chirality_errors}: its atoms lie in each other too deep to be parted."
+        )
     return Relaxation(
         coordinates=result,
         unrelaxed=coordinates,
@@ -89,8 +96,8 @@ def relax_structure(
         residues=int(np.isin(structure.residues.chain, parts.chains).sum()),
         violating_before=int(bad_before.sum()),
         violating_after=int(bad.sum()),
-        before=stereochemistry(_placed(structure, coordinates), library),
-        after=stereochemistry(_placed(structure, result), library),
+        before=given,
+        after=made,
         rmsd=float(np.sqrt((shift**2).mean())),
         largest_shift=float(shift.max()),
         force_field=config.name,

@@ -27,7 +27,6 @@ _FILE_PREFIX = "params_"
 # Released configuration, by number: what the parameters alone do not say.
 _WITH_TEMPLATES = (1, 2)
 _MONOMER_EXTRA_ROWS = {1: 5120, 2: 1024, 3: 5120, 4: 5120, 5: 1024}
-_CLUSTERS_WITHOUT_TEMPLATES = 512
 _MULTIMER_EXTRA_ROWS = {1: 2048, 2: 2048, 3: 2048, 4: 1152, 5: 1152}
 
 
@@ -105,8 +104,6 @@ def convert_published(source: Path, out: Path, model: str | None = None) -> None
         )
     named = named or _named_by(source, found.config)
     config = found.config if named is None else replace(found.config, extra_rows=named.extra_rows)
-    if not (config.multimer or config.templates):
-        config = replace(config, msa_rows=_CLUSTERS_WITHOUT_TEMPLATES)
     state = converted_state(FAMILY.outline(config), found.tensors, found.rules, where)
     state = {name: tensor.to(torch.float32) for name, tensor in state.items()}
     metadata = {

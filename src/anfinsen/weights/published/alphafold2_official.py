@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from .alphafold2_official_trunk import (
     out_of_heads,
     pair_block,
 )
-from .alphafold2_sizes import PointTensors, Published, Shapes, multimer_config, resized, shapes_of
+from .alphafold2_sizes import PointTensors, Published, Shapes, monomer_config, multimer_config, resized, shapes_of
 from .rules import Rule, Rules, transposed
 
 ROOT = "alphafold/alphafold_iteration"
@@ -62,7 +61,7 @@ def official_config(shapes: Shapes, where: str) -> AlphaFold2Config:
         config = multimer_config(fused=fused)
     elif f"{MONOMER_POSITION}//weights" in shapes:
         config = alphafold2_config("ptm" if f"{PAE_HEAD}//weights" in shapes else "monomer")
-        config = replace(config, templates=f"{TEMPLATE}/embedding2d//weights" in shapes)
+        config = monomer_config(config, templates=f"{TEMPLATE}/embedding2d//weights" in shapes)
     else:
         raise WeightsError(
             f"{where} holds no AlphaFold 2 parameters: it has neither {MONOMER_POSITION}//weights nor "

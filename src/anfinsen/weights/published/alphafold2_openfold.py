@@ -12,7 +12,7 @@ from torch import Tensor
 from anfinsen.common.errors import WeightsError
 from anfinsen.models.alphafold2 import AlphaFold2Config, alphafold2_config
 
-from .alphafold2_sizes import PointTensors, Published, Shapes, multimer_config, resized, shapes_of
+from .alphafold2_sizes import PointTensors, Published, Shapes, monomer_config, multimer_config, resized, shapes_of
 from .openfold_structure import structure_module
 from .openfold_trunk import (
     evoformer_stack,
@@ -93,7 +93,8 @@ def openfold_config(shapes: Shapes, where: str) -> AlphaFold2Config:
     else:
         config = alphafold2_config("ptm" if _PAE in shapes else "monomer")
     feature = f"{_PAIR}dgram_linear" if config.multimer else f"{_PAIR}linear"
-    config = replace(config, templates=f"{feature}.weight" in shapes)
+    templates = f"{feature}.weight" in shapes
+    config = replace(config, templates=templates) if config.multimer else monomer_config(config, templates=templates)
     block = "evoformer.blocks.0."
     triangle = block + "pair_stack.tri_mul_out."
     widths = {

@@ -15,6 +15,7 @@ from .rules import Rules
 
 # Rows of alignment and extra alignment of multimer versions 1 and 2 (released configuration).
 EARLY_MULTIMER_ROWS = (252, 1152)
+_CLUSTERS_WITHOUT_TEMPLATES = 512
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -46,6 +47,11 @@ class PointTensors:
     point_query: str
     point_value: str
     separate: bool
+
+
+def monomer_config(config: AlphaFold2Config, *, templates: bool) -> AlphaFold2Config:
+    """Return ``config`` of a monomer with or without templates; without, the rows they would take are clusters."""
+    return config if templates else replace(config, templates=False, msa_rows=_CLUSTERS_WITHOUT_TEMPLATES)
 
 
 def multimer_config(*, fused: bool) -> AlphaFold2Config:
