@@ -27,7 +27,7 @@ def ranking_csv(prediction: Prediction) -> str:
 def ranking_table(prediction: Prediction, limit: int = 10) -> Table:
     """Return the best ``limit`` structures as a table for the screen."""
     total = len(prediction.ranking)
-    shown = f"best {limit} of {total}" if total > limit else f"{total} structures"
+    shown = f"best {limit} of {total}" if total > limit else f"{total} structure{'s' if total > 1 else ''}"
     title = escape(f"{prediction.job.name}: {shown}")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for name in ("seed", "sample", "ranking", "pTM", "ipTM", "mean pLDDT", "disordered", "clash"):

@@ -176,7 +176,7 @@ def _read_table(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] 
         there = [name for name in optional if name in parquet.read_schema(path).names] if optional else []
         return parquet.read_table(path, columns=[*columns, *there]).combine_chunks()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"Cannot read {path}: {error}. Expected a Parquet file.") from error
+        raise InputError(f"Cannot read {path}: {str(error).rstrip('.')}. Expected a Parquet file.") from error
     except KeyError as error:
         raise InputError(f"{path} lacks a column: expected {', '.join(columns)}.") from error
 
