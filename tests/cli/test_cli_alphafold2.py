@@ -20,7 +20,7 @@ def job(tmp_path):
 def test_a_job_becomes_files_and_its_own_record_gives_the_same_bits(job, tmp_path, capsys):
     assert run(["predict", str(job), "--out", str(tmp_path / "out"), *MODEL]) == 0
     shown = capsys.readouterr().out
-    assert "one: 1 structures" in shown
+    assert "one: 1 structure" in shown
     folder = tmp_path / "out" / "one"
     settings = json.loads((folder / "one_settings.json").read_text())
     assert settings["settings"]["samples"] == 1
