@@ -23,6 +23,7 @@ from anfinsen.training.alphafold2_step import AlphaFold2StepSettings, alphafold2
 from anfinsen.training.alphafold2_train import AlphaFold2Trainer
 from anfinsen.training.chain_store import a3m_row_starts
 from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig
+from anfinsen.training.stages import scaled
 
 MSA = AlphaFold2MsaConfig(clusters=6, extra=5, extra_query=True)
 DATA = AlphaFold2DataConfig(crop=24, structures=0.5, aligned=1.0, msa=MSA)
@@ -243,7 +244,7 @@ def test_recipes_follow_the_supplement():
     assert published.rate_at(0) == pytest.approx(1e-6) and published.rate_at(5000) == 1e-3
     assert published.stages[1].losses.violation == 1.0 and published.stage_at(published.steps + 9).data.crop == 384
     mini = RECIPES["mini"]
-    assert mini.scaled(100).steps == 100 and [s.train for s in mini.stages] == [
+    assert scaled(mini, 100).steps == 100 and [s.train for s in mini.stages] == [
         "trunk", "structure", "all", "all", "confidence"
     ]  # fmt: skip
     assert mini.begins_stage(0) and mini.begins_stage(900) and not mini.begins_stage(901)

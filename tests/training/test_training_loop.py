@@ -11,12 +11,12 @@ from anfinsen.common.errors import ConfigError, NonFiniteError, WeightsError
 from anfinsen.losses import LossConfig
 from anfinsen.nn.batch import Labels
 from anfinsen.training import Recipe, Stage, Trainer, TrainOptions
-from anfinsen.training import loop as loop_module
 from anfinsen.training.checkpoint import load_checkpoint
 from anfinsen.training.curves import class_lddt
 from anfinsen.training.ema import ExponentialMovingAverage
 from anfinsen.training.loop import CHECKPOINT, WEIGHTS
 from anfinsen.training.recipe import FULL, RECIPES
+from anfinsen.training.stages import scaled
 from anfinsen.training.workers import Workers
 from anfinsen.weights import load_model
 from tiny_model import TINY, batch_of
@@ -181,10 +181,10 @@ def test_shipped_recipes_are_whole(name):
 
 def test_scaled_recipes_keep_the_stages_shares():
     for steps in (5, 26, 260):
-        scaled = loop_module._scaled(RECIPES["mini"], steps)
-        assert scaled.steps == steps
-        assert len(scaled.stages) == len(RECIPES["mini"].stages)
-    shares = [stage.steps for stage in scaled.stages]
+        found = scaled(RECIPES["mini"], steps)
+        assert found.steps == steps
+        assert len(found.stages) == len(RECIPES["mini"].stages)
+    shares = [stage.steps for stage in found.stages]
     total = RECIPES["mini"].steps
     assert shares[:2] == [round(260 * stage.steps / total) for stage in RECIPES["mini"].stages[:2]]
 

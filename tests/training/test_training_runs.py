@@ -13,7 +13,7 @@ import anfinsen.models.alphafold3.presets as presets
 from anfinsen.common.errors import ConfigError, InputError, WeightsError
 from anfinsen.losses import LossConfig
 from anfinsen.training import RECIPES, Recipe, Stage, TrainOptions, train
-from anfinsen.training.loop import CHECKPOINT, CURVES, WEIGHTS
+from anfinsen.training.run import CHECKPOINT, CURVES, WEIGHTS
 from anfinsen.weights import load_model
 from tiny_model import TINY
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from .alphafold1_finish import calibrate, evaluate_maps, reference_counts, valid
 from .ema import ExponentialMovingAverage
 from .evolution_cache import prepare_together
 from .options import TrainOptions
-from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
+from .run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
 from .workers import Workers, joined_workers, worker_device
 
 Draw = Callable[[int], tuple[Crops, CropTargets]]
@@ -178,27 +177,19 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
         trainer.model.reference.fit(reference_counts(data.store, network.distances, seed=options.seed))
         # The average begins with the model's buffers, the reference state among them.
         trainer.ema.shadow["reference.probability"].copy_(trainer.model.reference.probability)
-    started = time.monotonic()
-    progress.stage("training", recipe.steps)
-    progress.advance(trainer.steps_done)
-    stopped = False
-    with closing(open_curves(options.out / CURVES if workers.leads else None)) as curves:
-        try:
-            while trainer.steps_done < recipe.steps and not stopped:
-                terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
-                progress.advance()
-                _report(trainer, options, terms, (validation, scored), curves, progress)
-                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
-                stopped = workers.agree(late) and trainer.steps_done < recipe.steps
-                if workers.leads and (stopped or due(options.save_every, trainer.steps_done, recipe.steps)):
-                    trainer.save(options.out, metadata)
-        except KeyboardInterrupt:
-            if workers.leads and trainer.whole and trainer.steps_done:
-                trainer.save(options.out, metadata)
-            raise
-    if stopped:
-        progress.note(f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on.")
-    elif workers.leads and recipe.calibration:
+
+    def validate() -> dict[str, float]:
+        with trainer.ema.applied(trainer.model):
+            return evaluate_maps(trainer.model, validation, scored)
+
+    parts = LoopParts(
+        step=lambda: trainer.step(_drawer(data, options.seed, trainer.steps_done)),
+        save=lambda: trainer.save(options.out, metadata),
+        validate=validate if scored else None,
+        shown=lambda terms: {"loss": terms["total"], "distogram": terms["distogram"]},
+    )
+    stopped = run_steps(trainer, recipe.steps, options, parts, progress)
+    if not stopped and workers.leads and recipe.calibration:
         _calibrate(trainer, options, validation, metadata, progress)
 
 
@@ -220,27 +211,6 @@ def _calibrate(
         about = {**metadata, **facts, "steps": str(trainer.steps_done)}
         save_alphafold1(model, options.out / WEIGHTS, about, bf16=True)
         trainer.model.to(trainer.device)
-
-
-def _report(
-    trainer: AlphaFold1Trainer,
-    options: TrainOptions,
-    terms: dict[str, float],
-    validation: tuple[AlphaFold1Dataset, list[int]],
-    curves: Curves,
-    progress: Progress,
-) -> None:
-    done = trainer.steps_done
-    for name, value in terms.items():
-        curves.add_scalar(f"train/{name}", value, done)
-    dataset, chains = validation
-    if trainer.workers.leads and chains and due(options.validate_every, done, trainer.recipe.steps):
-        with trainer.ema.applied(trainer.model):
-            scores = evaluate_maps(trainer.model, dataset, chains)
-        for name, value in scores.items():
-            curves.add_scalar(f"validation/{name}", value, done)
-        shown = {"loss": terms["total"], "distogram": terms["distogram"]} | scores
-        progress.note(f"Step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in shown.items()))
 
 
 def _drawer(data: AlphaFold1Dataset, seed: int, step: int) -> Draw:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import Literal
 
 from anfinsen.features.alphafold2_msa import AlphaFold2MsaConfig
 from anfinsen.losses.alphafold2 import AlphaFold2LossConfig, FapeConfig
 
 from .alphafold2_data import AlphaFold2DataConfig
+from .stages import StagedRecipe
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AlphaFold2Stage:
 
 
 @dataclass(frozen=True)
-class AlphaFold2Recipe:
+class AlphaFold2Recipe(StagedRecipe[AlphaFold2Stage]):
     """Everything about a training run that is not the data folder.
 
     Attributes:
@@ -58,42 +58,6 @@ class AlphaFold2Recipe:
     ema: float = 0.999
     validation: int = 24
     longest: int = 128
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    def stage_at(self, step: int) -> AlphaFold2Stage:
-        """Return the stage that step number ``step`` (from 0) belongs to; the last one for later steps."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
-
-    def begins_stage(self, step: int) -> bool:
-        """Return whether step number ``step`` is the first of a stage."""
-        return step in set(accumulate((stage.steps for stage in self.stages[:-1]), initial=0))
-
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of step ``step``."""
-        fixed = self.stage_at(step).learning_rate
-        if fixed is not None:
-            return fixed
-        scheduled = sum(stage.steps for stage in self.stages if stage.learning_rate is None)
-        fall = 1.0 - (1.0 - self.final_fraction) * min(1.0, step / max(1, scheduled))
-        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup)) * fall
-
-    def scaled(self, steps: int) -> AlphaFold2Recipe:
-        """Return the recipe with its stages' steps scaled to ``steps`` in all."""
-        total, left, stages = self.steps, steps, []
-        for index, stage in enumerate(self.stages):
-            last = index == len(self.stages) - 1
-            share = left if last else min(left, round(steps * stage.steps / total))
-            left -= share
-            stages.append(replace(stage, steps=share))
-        return replace(self, stages=tuple(stages), warmup=min(self.warmup, max(1, steps // 10)))
 
 
 def _published(*, pae: bool) -> AlphaFold2Recipe:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -26,7 +24,8 @@ from .alphafold2_step import AlphaFold2StepSettings, alphafold2_example_loss
 from .ema import ExponentialMovingAverage
 from .optimizer import make_optimizers
 from .options import TrainOptions
-from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
+from .run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
+from .stages import scaled
 from .workers import Workers, joined_workers, worker_device
 
 Draw = Callable[[int], AlphaFold2Example]
@@ -200,7 +199,7 @@ def train_alphafold2(
         raise ConfigError(f"Preset {options.preset!r} has no training recipe: expected one of {', '.join(RECIPES)}.")
     recipe = recipe or RECIPES[options.preset]
     if options.steps:
-        recipe = recipe.scaled(options.steps)
+        recipe = scaled(recipe, options.steps)
     begin = load_alphafold2(options.start, device) if options.start else None
     if begin is not None:
         config = begin[0].config
@@ -213,7 +212,6 @@ def train_alphafold2(
 
 
 def _run(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Progress) -> None:
-    recipe, workers = trainer.recipe, trainer.workers
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed)}
@@ -222,29 +220,17 @@ def _run(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Progress) 
         metadata["distilled"] = ", ".join(folder.name for folder in options.distilled)
     data = _open_data(trainer, options, progress)
     scored = _validation(trainer, options, progress)
-    started = time.monotonic()
-    progress.stage("training", recipe.steps)
-    progress.advance(trainer.steps_done)
-    with closing(open_curves(options.out / CURVES if workers.leads else None)) as curves:
-        try:
-            while trainer.steps_done < recipe.steps:
-                data.show(trainer.stage)
-                terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
-                progress.advance()
-                _report(trainer, options, terms, scored, curves, progress)
-                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
-                out_of_time = workers.agree(late)
-                if workers.leads and (out_of_time or due(options.save_every, trainer.steps_done, recipe.steps)):
-                    trainer.save(options.out, metadata)
-                if out_of_time:
-                    progress.note(
-                        f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on."
-                    )
-                    break
-        except KeyboardInterrupt:
-            if workers.leads and trainer.whole and trainer.steps_done:
-                trainer.save(options.out, metadata)
-            raise
+
+    def step() -> dict[str, float]:
+        data.show(trainer.stage)
+        return trainer.step(_drawer(data, options.seed, trainer.steps_done))
+
+    parts = LoopParts(
+        step=step,
+        save=lambda: trainer.save(options.out, metadata),
+        validate=(lambda: trainer.validate(scored)) if scored else None,
+    )
+    run_steps(trainer, trainer.recipe.steps, options, parts, progress)
 
 
 def _open_data(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Progress) -> AlphaFold2Mixture:
@@ -284,24 +270,6 @@ def _validation(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Pro
     short = [int(i) for i in (data.store.lengths <= trainer.recipe.longest).nonzero()[0]]
     chosen = numpy_generator(options.seed, "validation").permutation(short)[: trainer.recipe.validation]
     return [data.whole(int(index), numpy_generator(options.seed, "validated", int(index))) for index in chosen]
-
-
-def _report(
-    trainer: AlphaFold2Trainer,
-    options: TrainOptions,
-    terms: dict[str, float],
-    scored: list[AlphaFold2Example],
-    curves: Curves,
-    progress: Progress,
-) -> None:
-    done = trainer.steps_done
-    for name, value in terms.items():
-        curves.add_scalar(f"train/{name}", value, done)
-    if trainer.workers.leads and scored and due(options.validate_every, done, trainer.recipe.steps):
-        scores = trainer.validate(scored)
-        for name, value in scores.items():
-            curves.add_scalar(f"validation/{name}", value, done)
-        progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
 
 
 def _drawer(data: AlphaFold2Mixture, seed: int, step: int) -> Draw:

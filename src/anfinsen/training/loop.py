@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -27,7 +25,8 @@ from .ema import ExponentialMovingAverage
 from .optimizer import make_optimizers
 from .options import TrainOptions
 from .recipe import RECIPES, Recipe, Stage
-from .run import CHECKPOINT, CURVES, WEIGHTS, Curves, TrainingRun, due, open_curves
+from .run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
+from .stages import scaled
 from .step import StepSettings, example_loss, rollout
 from .workers import Workers, joined_workers, worker_device
 
@@ -176,7 +175,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
         RECIPES[options.preset],
     )
     if options.steps:
-        recipe = _scaled(recipe, options.steps)
+        recipe = scaled(recipe, options.steps)
     begin = load_model(options.start, device) if options.start else None
     if begin is not None:
         config = replace(
@@ -193,7 +192,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
 
 
 def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
-    recipe, leads = trainer.recipe, trainer.workers.leads
+    recipe = trainer.recipe
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
@@ -210,59 +209,18 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         couplings_for=trainer.workers if couplings else None,
         distilled=tuple(zip_longest(options.distilled, options.distilled_weights)),
     )
-    started = time.monotonic()
-    progress.stage("training", recipe.steps)
-    progress.advance(trainer.steps_done)
-    with closing(open_curves(options.out / CURVES if leads else None)) as curves:
-        try:
-            while trainer.steps_done < recipe.steps:
-                data.show(trainer.stage)
-                terms = trainer.step(_drawer(data, options.seed, trainer.steps_done))
-                progress.advance()
-                _report(trainer, options, terms, validation, curves, progress)
-                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
-                out_of_time = trainer.workers.agree(late)
-                if leads and (out_of_time or due(options.save_every, trainer.steps_done, recipe.steps)):
-                    trainer.save(options.out, metadata)
-                if out_of_time:
-                    progress.note(
-                        f"Stopped after {trainer.steps_done} of {recipe.steps} steps; the same command goes on."
-                    )
-                    break
-        except KeyboardInterrupt:
-            if leads and trainer.whole and trainer.steps_done:
-                trainer.save(options.out, metadata)
-            raise
 
+    def step() -> dict[str, float]:
+        data.show(trainer.stage)
+        return trainer.step(_drawer(data, options.seed, trainer.steps_done))
 
-def _report(
-    trainer: Trainer,
-    options: TrainOptions,
-    terms: dict[str, float],
-    validation: list[tuple[Batch, Labels]],
-    curves: Curves,
-    progress: Progress,
-) -> None:
-    done = trainer.steps_done
-    for name, value in terms.items():
-        curves.add_scalar(f"train/{name}", value, done)
-    if trainer.workers.leads and validation and due(options.validate_every, done, trainer.recipe.steps):
-        scores = trainer.validate(validation)
-        for name, value in scores.items():
-            curves.add_scalar(f"validation/{name}", value, done)
-        progress.note(f"Step {done}: " + ", ".join(f"{k} {v:.3f}" for k, v in (terms | scores).items()))
+    parts = LoopParts(
+        step=step,
+        save=lambda: trainer.save(options.out, metadata),
+        validate=(lambda: trainer.validate(validation)) if validation else None,
+    )
+    run_steps(trainer, recipe.steps, options, parts, progress)
 
 
 def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
     return lambda index: data.example(numpy_generator(seed, "example", step, index))
-
-
-def _scaled(recipe: Recipe, steps: int) -> Recipe:
-    """Return the recipe with its stages' steps scaled to ``steps`` in all."""
-    total, left, stages = recipe.steps, steps, []
-    for index, stage in enumerate(recipe.stages):
-        last = index == len(recipe.stages) - 1
-        share = left if last else min(left, round(steps * stage.steps / total))
-        left -= share
-        stages.append(replace(stage, steps=share))
-    return replace(recipe, stages=tuple(stages), warmup=min(recipe.warmup, max(1, steps // 10)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal
 
 from anfinsen.losses import LossConfig
+
+from .stages import StagedRecipe
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(StagedRecipe[Stage]):
     """Everything about a training run that is not the data folder.
 
     Attributes:
@@ -65,38 +66,15 @@ class Recipe:
     rollout_steps: int = 20
     structure_weight: float = 0.5
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    def stage_at(self, step: int) -> Stage:
-        """Return the stage that step number ``step`` (from 0) belongs to; the last one for later steps."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
-
-    def begins_stage(self, step: int) -> bool:
-        """Return whether step number ``step`` is the first of a stage."""
-        starts = accumulate((stage.steps for stage in self.stages[:-1]), initial=0)
-        return step in set(starts)
-
     def rate_at(self, step: int) -> float:
         """Return the learning rate of step ``step``.
 
         Linear warm-up, ×``decay`` every ``decay_every`` steps, and a linear fall to ``final_fraction`` over the run
         (1: none, as published; short runs gain much by falling to a small fraction).
         """
-        fixed = self.stage_at(step).learning_rate
-        if fixed is not None:
-            return fixed
-        warm = min(1.0, (step + 1) / self.warmup)
-        scheduled = sum(stage.steps for stage in self.stages if stage.learning_rate is None)
-        progress = min(1.0, step / max(1, scheduled))
-        fall = 1.0 - (1.0 - self.final_fraction) * progress
-        return self.learning_rate * warm * fall * float(self.decay ** (step // self.decay_every))
+        rate = super().rate_at(step)
+        fixed = self.stage_at(step).learning_rate is not None
+        return rate if fixed else rate * float(self.decay ** (step // self.decay_every))
 
 
 # As published (supplement, table 6); `steps` of the later stages are lower bounds read off the paper's figure 2d.

@@ -1,7 +1,11 @@
-"""What training runs of every model share: the update of the weights, checkpoints, curves."""
+"""What training runs of every model share: the update of the weights, the loop, checkpoints, curves."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,9 +15,11 @@ from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
 from anfinsen.common.errors import MissingExtraError, NonFiniteError
+from anfinsen.common.progress import Progress
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .ema import ExponentialMovingAverage
+from .options import TrainOptions
 from .workers import Workers
 
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
@@ -113,6 +119,71 @@ class TrainingRun:
 def due(every: int, done: int, last: int) -> bool:
     """Return whether something done at every n-th step (0: never) and after the last one is due."""
     return done == last or (every > 0 and done % every == 0)
+
+
+@dataclass(frozen=True)
+class LoopParts:
+    """What a model's trainer gives to `run_steps`.
+
+    Attributes:
+        step: makes one optimiser step and returns the loss terms. save: writes checkpoint and weights.
+        validate: returns scores of the validation examples; None where there are none.
+        shown: the terms that stand beside the scores in a note.
+    """
+
+    step: Callable[[], dict[str, float]]
+    save: Callable[[], None]
+    validate: Callable[[], dict[str, float]] | None
+    shown: Callable[[dict[str, float]], dict[str, float]] = dict
+
+
+def run_steps(run: TrainingRun, steps: int, options: TrainOptions, parts: LoopParts, progress: Progress) -> bool:
+    """Train until ``steps`` steps are done or the options' minutes are over; return whether the latter came first.
+
+    Raises:
+        KeyboardInterrupt: passed on; what is whole is saved first.
+    """
+    leads, started = run.workers.leads, time.monotonic()
+    progress.stage("training", steps)
+    progress.advance(run.steps_done)
+    stopped = False
+    with closing(open_curves(options.out / CURVES if leads else None)) as curves:
+        try:
+            while run.steps_done < steps and not stopped:
+                terms = parts.step()
+                progress.advance()
+                _report(run, steps, options, terms, parts, curves, progress)
+                late = options.minutes > 0 and time.monotonic() - started > 60 * options.minutes
+                stopped = run.workers.agree(late) and run.steps_done < steps
+                if leads and (stopped or due(options.save_every, run.steps_done, steps)):
+                    parts.save()
+        except KeyboardInterrupt:
+            if leads and run.whole and run.steps_done:
+                parts.save()
+            raise
+    if stopped:
+        progress.note(f"Stopped after {run.steps_done} of {steps} steps; the same command goes on.")
+    return stopped
+
+
+def _report(
+    run: TrainingRun,
+    steps: int,
+    options: TrainOptions,
+    terms: dict[str, float],
+    parts: LoopParts,
+    curves: Curves,
+    progress: Progress,
+) -> None:
+    done = run.steps_done
+    for name, value in terms.items():
+        curves.add_scalar(f"train/{name}", value, done)
+    if run.workers.leads and parts.validate is not None and due(options.validate_every, done, steps):
+        scores = parts.validate()
+        for name, value in scores.items():
+            curves.add_scalar(f"validation/{name}", value, done)
+        shown = parts.shown(terms) | scores
+        progress.note(f"Step {done}: " + ", ".join(f"{name} {value:.3f}" for name, value in shown.items()))
 
 
 class _NoCurves:
