@@ -60,14 +60,14 @@ def mask_keys(
 
 
 def attend_rows(
-    q: Float[Tensor, "rows n heads c"],
-    k: Float[Tensor, "rows n heads c"],
-    v: Float[Tensor, "rows n heads c"],
-    bias: Float[Tensor, "heads n n"],
-    out: Float[Tensor, "rows n heads c"],
+    q: Float[Tensor, "rows q_len heads c"],
+    k: Float[Tensor, "rows k_len heads c"],
+    v: Float[Tensor, "rows k_len heads c"],
+    bias: Float[Tensor, "#rows heads q_len k_len"],
+    out: Float[Tensor, "rows q_len heads c"],
 ) -> None:
     """Write softmax(q kᵀ / √c + bias) v of every row to ``out`` (which may be ``q``); without gradients."""
-    attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias[None])
+    attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), bias)
     out.copy_(attended.transpose(1, 2))
 
 

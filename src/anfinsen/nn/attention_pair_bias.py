@@ -112,8 +112,9 @@ class GatedAttention(nn.Module):
         x: Float[Tensor, "*samples n c_a"],
         bias: Float[Tensor, "heads n n"],
         gate: Float[Tensor, "*g_samples n c_a"] | None = None,
+        plus: Float[Tensor, "*samples n c_a"] | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return the output for every row of ``x``, times ``gate``; ``bias``, shared by all samples, has the mask."""
+        """Return the output for every row of ``x``, times ``gate``, plus ``plus``; ``bias``, shared by all samples, has the mask."""
         of_qkv, of_g = torch.split(self.projection.weight, [3 * self.width, self.width])
         q, k, v = (
             self._split(y) for y in linear(x, of_qkv, F.pad(self.query_bias, (0, 2 * self.width))).chunk(3, dim=-1)
@@ -124,8 +125,8 @@ class GatedAttention(nn.Module):
             attended = _heads_first(attended)
         else:
             attended = torch.empty_like(q, memory_format=torch.contiguous_format)
-            attend_rows(_rows(q, 3), _rows(k, 3), _rows(v, 3), bias, _rows(attended, 3))
-        return self._output(attended.flatten(-2), x, of_g, gate)
+            attend_rows(_rows(q, 3), _rows(k, 3), _rows(v, 3), bias[None], _rows(attended, 3))
+        return self._output(attended.flatten(-2), x, of_g, gate, plus)
 
     def windowed(
         self,
@@ -134,23 +135,30 @@ class GatedAttention(nn.Module):
         bias: Float[Tensor, "heads w q k"],
         windows: Windows,
         gate: Float[Tensor, "*g_samples n c_a"] | None = None,
+        plus: Float[Tensor, "*samples n c_a"] | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return the output of sequence-local attention from ``x_q`` to ``x_k``, times ``gate``."""
+        """Return the output of sequence-local attention from ``x_q`` to ``x_k``, times ``gate``, plus ``plus``."""
         of_q, of_kv, of_g = torch.split(self.projection.weight, [self.width, 2 * self.width, self.width])
         q = windows.split_queries(self._split(linear(x_q, of_q, self.query_bias)), -3)
         k, v = windows.gather_keys(linear(x_k, of_kv), -2).chunk(2, dim=-1)
         k, v = self._split(k), self._split(v)
-        if torch.is_grad_enabled() or q.device.type != "cpu":
-            shared = bias.transpose(0, 1).expand(*q.shape[:-3], -1, -1, -1)
+        of_window = bias.transpose(0, 1)
+        if torch.is_grad_enabled():
+            shared = of_window.expand(*q.shape[:-3], -1, -1, -1)
             attended = biased_attention(_heads_first(q), _heads_first(k), _heads_first(v), shared)
             attended = _heads_first(attended)
         else:
-            attended = torch.empty_like(q)
-            _attend_windows(_rows(q, 4), _rows(k, 4), _rows(v, 4), _rows(attended, 4), bias)
-        return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate)
+            attended = torch.empty_like(q, memory_format=torch.contiguous_format)
+            # One sample at a time: the bias is not repeated, and what is gathered stays in the processor's cache.
+            for sample in zip(_rows(q, 4), _rows(k, 4), _rows(v, 4), _rows(attended, 4), strict=True):
+                attend_rows(*sample[:3], of_window, sample[3])
+        return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate, plus)
 
-    def _output(self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None) -> Tensor:
-        return linear(linear(x, of_g, activation="sigmoid", times=attended), self.output.weight, times=gate)
+    def _output(
+        self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None, plus: Tensor | None
+    ) -> Tensor:
+        gated = linear(x, of_g, activation="sigmoid", times=attended)
+        return linear(gated, self.output.weight, times=gate, plus=plus)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.heads, self.c_head)
@@ -164,23 +172,6 @@ def _heads_first(x: Tensor) -> Tensor:
 def _rows(x: Tensor, axes: int) -> Tensor:
     """Return ``x`` with all axes before the last ``axes`` in one; must be possible without a copy."""
     return x.view(-1, *x.shape[-axes:])
-
-
-def _attend_windows(
-    q: Float[Tensor, "samples w q heads c"],
-    k: Float[Tensor, "samples w k heads c"],
-    v: Float[Tensor, "samples w k heads c"],
-    out: Float[Tensor, "samples w q heads c"],
-    bias: Float[Tensor, "heads w q k"],
-) -> None:
-    """Write softmax(q kᵀ / √c + bias) v to ``out``; without gradients, one head of one sample at a time."""
-    weights = torch.empty_like(bias[0])
-    for sample in range(q.shape[0]):
-        for head in range(q.shape[3]):
-            this = (sample, slice(None), slice(None), head)
-            torch.baddbmm(bias[head], q[this], k[this].transpose(-1, -2), alpha=q.shape[-1] ** -0.5, out=weights)
-            torch.softmax(weights, dim=-1, out=weights)
-            torch.bmm(weights, v[this], out=out[this])
 
 
 @dataclass(frozen=True)
@@ -255,15 +246,16 @@ class AttentionPairBias(nn.Module):
         bias: Float[Tensor, "heads *windows q k"],
         modulation: AttentionModulation | None,
         windows: Windows | None = None,
+        plus: Float[Tensor, "*samples n c_a"] | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return the update of ``a`` under a modulation made beforehand (None: the trunk's kind)."""
+        """Return the update of ``a``, plus ``plus``, under a modulation made beforehand (None: the trunk's kind)."""
         attention: GatedAttention = self.attention
         if modulation is None or not isinstance(self.norm, AdaptiveLayerNorm):
-            return attention(self.norm(a), bias)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
+            return attention(self.norm(a), bias, plus=plus)  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
         normal = self.norm.modulate(a, modulation.norm)
         if windows is None:
-            return attention(normal, bias, modulation.gate)  # type: ignore[no-any-return]  # likewise
+            return attention(normal, bias, modulation.gate, plus)  # type: ignore[no-any-return]  # likewise
         keys = normal
         if self.key_norm is not None and modulation.key_norm is not None:
             keys = self.key_norm.modulate(a if self.config.key_norm == "own" else normal, modulation.key_norm)
-        return attention.windowed(normal, keys, bias, windows, modulation.gate)
+        return attention.windowed(normal, keys, bias, windows, modulation.gate, plus)

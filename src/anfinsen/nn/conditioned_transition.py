@@ -58,13 +58,16 @@ class ConditionedTransition(nn.Module):
         return self.norm.modulation(s), self.gate(s)
 
     def update(
-        self, a: Float[Tensor, "*samples n c_a"], modulation: TransitionModulation
+        self,
+        a: Float[Tensor, "*samples n c_a"],
+        modulation: TransitionModulation,
+        plus: Float[Tensor, "*samples n c_a"] | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return the update of ``a`` under a modulation made beforehand."""
+        """Return the update of ``a``, plus ``plus``, under a modulation made beforehand."""
         of_norm, gate = modulation
         normal = self.norm.modulate(a, of_norm)
         of_u, *others = self.expand.weight.chunk(self.config.projections)
         hidden = linear(normal, of_u, activation="swish")
         for weight in others:
             hidden = linear(normal, weight, times=hidden)
-        return linear(hidden, self.contract.weight, times=gate)
+        return linear(hidden, self.contract.weight, times=gate, plus=plus)

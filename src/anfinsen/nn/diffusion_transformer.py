@@ -95,17 +95,19 @@ class DiffusionTransformerBlock(nn.Module):
     ) -> Float[Tensor, "*samples n c_a"]:
         """Return ``a`` after the block; ``s`` is the conditioning vector or what `modulation` made of it."""
         modulation = s if isinstance(s, BlockModulation) else self.modulation(s)
-
-        if not in_place(a):
-            a = a + self.attention.update(a, bias, modulation.attention, windows)
-            return a + self.transition.update(a, modulation.transition)
+        # Samples under one conditioning. Atoms: on a CPU, one sample at a time stays in the processor's cache. Tokens:
+        # together, since their weights are far larger than what they are multiplied with.
+        shared = a.ndim > modulation.attention.gate.ndim
+        if windows is None or not shared or a.device.type != "cpu" or not in_place(a):
+            return self._update(a, modulation, bias, windows)
         result = torch.empty_like(a)
-        # Samples under one conditioning: on a CPU, one at a time stays in the processor's cache.
-        apart = a.device.type == "cpu" and a.ndim > modulation.attention.gate.ndim
-        for before, after in zip(a, result, strict=True) if apart else ((a, result),):
-            attended = self.attention.update(before, bias, modulation.attention, windows).add_(before)
-            torch.add(attended, self.transition.update(attended, modulation.transition), out=after)
+        for before, after in zip(a, result, strict=True):
+            after.copy_(self._update(before, modulation, bias, windows))
         return result
+
+    def _update(self, a: Tensor, modulation: BlockModulation, bias: Tensor, windows: Windows | None) -> Tensor:
+        a = self.attention.update(a, bias, modulation.attention, windows, plus=a)
+        return self.transition.update(a, modulation.transition, plus=a)
 
 
 class DiffusionTransformer(nn.Module):

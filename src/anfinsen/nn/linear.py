@@ -20,8 +20,9 @@ def linear(
     bias: Float[Tensor, " c_out"] | None = None,
     activation: Activation = "none",
     times: Float[Tensor, "*any_batch c_out"] | None = None,
+    plus: Float[Tensor, "*batch c_out"] | None = None,
 ) -> Float[Tensor, "*batch c_out"]:
-    """Return activation(x weightᵀ + bias) · times.
+    """Return activation(x weightᵀ + bias) · times + plus.
 
     Without gradients, on a CPU, in single precision, this is one oneDNN operation on the weights as they lie in memory:
     measured 10-20 % faster than PyTorch's own choice (MKL) on an AMD processor, and no second pass for what follows.
@@ -31,8 +32,11 @@ def linear(
         result = F.linear(x, weight, bias)
         if activation != "none":
             result = _PLAIN[activation](result)
-        return result if times is None else result * times
-    if times is not None and activation == "none" and times.shape == (*x.shape[:-1], weight.shape[0]):
+        if times is not None:
+            result = result * times
+        return result if plus is None else result + plus
+    same_shape = times is not None and times.shape == (*x.shape[:-1], weight.shape[0])
+    if same_shape and activation == "none" and plus is None:
         result = _OPERATION.binary(x, times, weight, bias, "mul")
         return result
     if activation == "relu":
@@ -40,7 +44,9 @@ def linear(
         result = _OPERATION(x, weight, bias, "none", [], "").relu_()
     else:
         result = _OPERATION(x, weight, bias, activation, [], "")
-    return result if times is None else result.mul_(times)
+    if times is None:
+        return result if plus is None else result.add_(plus)
+    return result.mul_(times) if plus is None else torch.addcmul(plus, result, times, out=result)
 
 
 def product(

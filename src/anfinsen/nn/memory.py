@@ -7,9 +7,10 @@ operations; and memory that is given back to the system and asked for again cost
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 import torch
@@ -51,15 +52,41 @@ _scratch: ContextVar[Scratch | None] = ContextVar("scratch", default=None)
 
 @contextmanager
 def reuse_buffers() -> Iterator[None]:
-    """Let all blocks that run inside without gradients share one set of buffers; freed at the end."""
+    """Let all blocks that run inside without gradients share one set of buffers; freed at the end.
+
+    From then on the process also keeps small pieces of freed memory for itself (glibc), until the end of the context.
+    """
     if _scratch.get() is not None:
         yield
         return
     token = _scratch.set(Scratch())
+    _keep_freed_pages()
     try:
         yield
     finally:
         _scratch.reset(token)
+        _return_freed_pages()
+
+
+# What PyTorch allocates itself cannot be a named buffer. glibc gives such memory back at once, page by page, unless it
+# is told to keep some; larger pieces than KEPT_PIECE_BYTES (the most that glibc allows) still go straight back.
+KEPT_PIECE_BYTES = 32 * 2**20
+KEPT_FREE_BYTES = 512 * 2**20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def _keep_freed_pages() -> None:
+    """Let the C library keep freed memory of this process for the next allocation; nothing where it cannot."""
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, KEPT_PIECE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, KEPT_FREE_BYTES)
+
+
+def _return_freed_pages() -> None:
+    """Give freed memory back to the system; nothing where the C library cannot."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def scratch() -> Scratch:

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from .memory import in_place, scratch
+
 WindowEdges = Literal["masked", "shifted"]
 
 
@@ -46,10 +48,17 @@ class Windows:
         return x.flatten(dim, dim + 1).narrow(dim, 0, self.length)
 
     def gather_keys(self, x: Tensor, dim: int) -> Tensor:
-        """Return ``x`` with axis ``dim`` of length L replaced by [W, keys]."""
+        """Return ``x`` with axis ``dim`` of length L replaced by [W, keys].
+
+        Without gradients inside `reuse_buffers`, the result is valid until the next call.
+        """
         dim %= x.ndim
-        gathered = x.index_select(dim, self.key_index.flatten())
-        return gathered.view(*x.shape[:dim], *self.key_index.shape, *x.shape[dim + 1 :])
+        shape = (*x.shape[:dim], *self.key_index.shape, *x.shape[dim + 1 :])
+        if not in_place(x):
+            return x.index_select(dim, self.key_index.flatten()).view(shape)
+        buffer = scratch().take("window keys", shape, x)
+        torch.index_select(x, dim, self.key_index.flatten(), out=buffer.flatten(dim, dim + 1))
+        return buffer
 
 
 def make_windows(mask: Bool[Tensor, " length"], queries: int, keys: int, edges: WindowEdges) -> Windows:
