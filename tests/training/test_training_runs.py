@@ -135,6 +135,12 @@ def test_what_cannot_be_trained_is_refused(tiny, folder, tmp_path):
     train(_options(folder, tmp_path / "out", steps=2))
     with pytest.raises(WeightsError, match="another 'seed'"):
         train(_options(folder, tmp_path / "out", steps=2, seed=1))
+    for change in (
+        {"distilled": (tmp_path / "made",)},
+        {"distilled": (tmp_path / "made",), "distilled_weights": (0.5,)},
+    ):
+        with pytest.raises(WeightsError, match="another 'distilled'"):
+            train(_options(folder, tmp_path / "out", steps=2, **change))
 
 
 # ---- several workers

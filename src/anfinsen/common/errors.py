@@ -7,6 +7,7 @@
     │   ├── StructureError    a structure file
     │   ├── AlignmentError    an MSA or template alignment
     │   ├── ConfigError       a configuration or option
+    │   │   └── ParameterError  an estimator's parameter (also a ValueError, as scikit-learn expects)
     │   └── WeightsError      a weights file or checkpoint
     ├── OutputError           a result cannot be written (exit code 2)
     ├── MemoryLimitError      the work does not fit the device (exit code 2)
@@ -45,6 +46,10 @@ class AlignmentError(InputError):
 
 class ConfigError(InputError):
     """A configuration value or command-line option is not valid."""
+
+
+class ParameterError(ConfigError, ValueError):
+    """A parameter of an estimator is not valid; also a ``ValueError``, which scikit-learn's users catch."""
 
 
 class WeightsError(InputError):

@@ -114,7 +114,10 @@ class GatedAttention(nn.Module):
         gate: Float[Tensor, "*g_samples n c_a"] | None = None,
         plus: Float[Tensor, "*samples n c_a"] | None = None,
     ) -> Float[Tensor, "*samples n c_a"]:
-        """Return the output for every row of ``x``, times ``gate``, plus ``plus``; ``bias``, shared by all samples, has the mask."""
+        """Return the output for every row of ``x``, times ``gate``, plus ``plus``.
+
+        ``bias``, shared by all samples, has the mask.
+        """
         of_qkv, of_g = torch.split(self.projection.weight, [3 * self.width, self.width])
         q, k, v = (
             self._split(y) for y in linear(x, of_qkv, F.pad(self.query_bias, (0, 2 * self.width))).chunk(3, dim=-1)
@@ -154,9 +157,7 @@ class GatedAttention(nn.Module):
                 attend_rows(*sample[:3], of_window, sample[3])
         return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate, plus)
 
-    def _output(
-        self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None, plus: Tensor | None
-    ) -> Tensor:
+    def _output(self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None, plus: Tensor | None) -> Tensor:
         gated = linear(x, of_g, activation="sigmoid", times=attended)
         return linear(gated, self.output.weight, times=gate, plus=plus)
 

@@ -69,12 +69,6 @@ class AlphaFold2Trainer(TrainingRun):
         )
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
         self.device = torch.device(device)
-        self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What must be the same for a checkpoint to be continued."""
-        return super().settings | ({"start": self.start} if self.start else {})
 
     @property
     def stage(self) -> AlphaFold2Stage:
@@ -212,12 +206,12 @@ def train_alphafold2(
 
 
 def _run(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Progress) -> None:
+    trainer.learn_from(options)
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed)}
     metadata |= {"start": trainer.start} if trainer.start else {}
-    if options.distilled:
-        metadata["distilled"] = ", ".join(folder.name for folder in options.distilled)
+    metadata |= {"distilled": trainer.distilled} if trainer.distilled else {}
     data = _open_data(trainer, options, progress)
     scored = _validation(trainer, options, progress)
 

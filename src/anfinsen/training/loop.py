@@ -67,12 +67,6 @@ class Trainer(TrainingRun):
         )
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
         self.device = torch.device(device)
-        self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """What must be the same for a checkpoint to be continued."""
-        return super().settings | ({"start": self.start} if self.start else {})
 
     def begin_from(self, model: AlphaFold3, sha256: str, *, fresh_confidence: bool = False) -> None:
         """Begin from the weights of ``model``, a network of the same sizes, and not from random ones.
@@ -193,12 +187,12 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
 
 def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     recipe = trainer.recipe
+    trainer.learn_from(options)
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
     metadata |= {"start": trainer.start} if trainer.start else {}
-    if options.distilled:
-        metadata["distilled"] = ", ".join(path.name for path in options.distilled)
+    metadata |= {"distilled": trainer.distilled} if trainer.distilled else {}
     couplings = trainer.model.config.pair_couplings
     validation = validation_examples(options.data, options.seed, couplings=couplings)
     data = TrainingData(

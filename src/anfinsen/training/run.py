@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
-from anfinsen.common.errors import MissingExtraError, NonFiniteError
+from anfinsen.common.errors import MissingExtraError
+from anfinsen.common.optimisation import backward, clip_gradients, step
 from anfinsen.common.progress import Progress
 
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -60,23 +61,24 @@ class TrainingRun:
         }
         self.steps_done = 0
         self.whole = True
+        self.start = ""  # SHA-256 of the weights that training began from; empty: random weights
+        self.distilled = ""  # folders of predicted chains that are learnt from, with their shares; empty: none
 
     @property
     def settings(self) -> dict[str, object]:
         """What must be the same for a checkpoint to be continued."""
-        return dict(self._settings)
+        sources = {"start": self.start, "distilled": self.distilled}
+        return {**self._settings, **{name: source for name, source in sources.items() if source}}
+
+    def learn_from(self, options: TrainOptions) -> None:
+        """Keep the folders of predicted chains in the settings: a run that goes on must mix in the same."""
+        shares = options.distilled_weights or ("published",) * len(options.distilled)
+        named = (f"{folder.name} ({share})" for folder, share in zip(options.distilled, shares, strict=True))
+        self.distilled = ", ".join(named)
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Add the gradients of ``loss`` to those of the step, in the same order of additions whenever on a CPU.
-
-        Threads would otherwise race where a gradient adds into gathered rows, and the same seed give other bits.
-        """
-        before = torch.are_deterministic_algorithms_enabled()
-        torch.use_deterministic_algorithms(before or loss.device.type == "cpu")
-        try:
-            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
-        finally:
-            torch.use_deterministic_algorithms(before)
+        """Add the gradients of ``loss`` to those of the step (see :func:`anfinsen.common.optimisation.backward`)."""
+        backward(loss)
 
     def update(self, sums: dict[str, float], clip: float, rate: float) -> dict[str, float]:
         """Step along the workers' summed gradients, and return the summed terms with gradient norm and rate.
@@ -91,18 +93,13 @@ class TrainingRun:
         """
         self.workers.add_gradients(self.model.parameters())
         sums = self.workers.add(sums)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        if not torch.isfinite(norm):
-            raise NonFiniteError("Gradients are not finite: lower the learning rate, or train in float32.")
+        norm = clip_gradients(self.model.parameters(), clip)
         self.whole = False
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("scale", 1.0)
-            optimizer.step()
+        step(self.optimizers, rate)
         self.ema.update(self.model)
         self.steps_done += 1
         self.whole = True
-        return {**sums, "gradient_norm": float(norm), "learning_rate": rate}
+        return {**sums, "gradient_norm": norm, "learning_rate": rate}
 
     def save_checkpoint(self, out: Path) -> None:
         """Write what is needed to go on into ``out``."""
