@@ -15,6 +15,7 @@ import typer
 from anfinsen import __version__
 from anfinsen.common.errors import AnfinsenError
 
+from .autoencode import autoencode
 from .couplings import couplings
 from .distill import distill
 from .evaluate import evaluate
@@ -39,6 +40,7 @@ app.command()(search)
 app.command()(couplings)
 app.command()(evaluate)
 app.command()(distill)
+app.command()(autoencode)
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 
