@@ -22,7 +22,7 @@ from anfinsen.autoencoders import (
     SparseAutoencoder,
     VariationalAutoencoder,
 )
-from anfinsen.autoencoders.rows import Rows
+from anfinsen.autoencoders.rows import Rows, held_back
 from anfinsen.autoencoders.scaling import ColumnScaler
 from anfinsen.common.errors import NonFiniteError, ParameterError
 
@@ -76,15 +76,14 @@ def test_copies_compute_the_same(estimator):
     stream = io.BytesIO()
     joblib.dump(model, stream)
     stream.seek(0)
-    for copy in (pickle.loads(pickle.dumps(model)), joblib.load(stream)):
+    copies = [pickle.loads(pickle.dumps(model)), joblib.load(stream)]
+    for copy in copies:
         np.testing.assert_array_equal(copy.transform(IRIS), model.transform(IRIS))
-        np.testing.assert_array_equal(copy.partial_fit(IRIS).transform(IRIS), clone_partial(model))
+    model.partial_fit(IRIS)  # with the optimiser's memory, which copies must have too
+    for copy in copies:
+        np.testing.assert_array_equal(copy.partial_fit(IRIS).transform(IRIS), model.transform(IRIS))
     with pytest.raises(NotFittedError):
         clone(model).transform(IRIS)
-
-
-def clone_partial(model):
-    return pickle.loads(pickle.dumps(model)).partial_fit(IRIS).transform(IRIS)
 
 
 @each
@@ -199,6 +198,8 @@ def test_early_stopping_returns_to_the_best_epoch():
     curve = model.validation_loss_curve_
     assert len(curve) == len(model.loss_curve_) == model.n_epochs_ < 400
     assert int(np.argmin(curve)) < len(curve) - 1
+    held = held_back(len(IRIS), 0.3, model._seed)
+    assert -model.score(IRIS[held]) == pytest.approx(min(curve))
 
 
 def test_mixture_samples_resemble_the_table():

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from anfinsen.common.device import choose_device
-from anfinsen.common.errors import ConfigError, ParameterError
+from anfinsen.common.errors import ConfigError, NonFiniteError, ParameterError
 from anfinsen.common.seeding import torch_generator
 
 from .fitting import FitConfig, History, automatic_batch, fit_adam, fit_lbfgs
@@ -99,7 +99,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise ParameterError(f"Weights of {type(self).__name__} cannot be tied: set tied_weights=False.")
         hidden = check_widths(self, "hidden_layer_sizes")
         return DenseNetwork(
-            DenseNetworkConfig(n_features, n_codes, self.n_components, hidden, self.activation, tied), generator
+            DenseNetworkConfig(n_features, n_codes, self._components, hidden, self.activation, bool(tied)), generator
         )
 
     def _scale_groups(self, n_features: int) -> Int[np.ndarray, " features"] | None:
@@ -158,16 +158,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         first = not self.__sklearn_is_fitted__()
         table = self._checked(X, reset=first)
         table, weights = self._weighted(table, sample_weight)
-        before = None
         if first:
             self._begin(table)
         else:
-            before = self._go_on()
+            self._go_on()
         learn_scale(self._scaler, table, weights)
         self._train(table, weights, 1)
         kept = table[chosen_rows(weights, KEPT_FROM_BATCH, self._seed)]
         latents = self._encode(kept).astype(table.dtype, copy=False)
-        self._latents = latents if before is None else replaced(before, latents, self._seed, self._history.epochs)
+        self._latents = latents if first else replaced(self._latents, latents, self._seed, self._history.epochs)
         self._mixture = None
         return self
 
@@ -190,12 +189,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._history = History()
         self._set_curves()
 
-    def _go_on(self) -> Any:
-        """Return the latent rows so far; without them, nothing is fitted until this fit ends well."""
+    def _go_on(self) -> None:
         if self._shape != self._shape_parameters():
             raise ParameterError(f"A fit that goes on cannot change {', '.join(self._SHAPE)}: set warm_start=False.")
         self.objective_ = self._objective()
-        return self.__dict__.pop("_latents")
 
     def _shape_parameters(self) -> dict[str, Any]:
         return {name: repr(getattr(self, name, None)) for name in self._SHAPE}
@@ -224,10 +221,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             int(self.n_epochs_no_change),
             int(self.verbose),
         )
-        if self.solver == "lbfgs":
-            fit_lbfgs(self.module_, self.objective_, rows, config, self._seed, self._history)
-        else:
-            fit_adam(self.module_, self.objective_, rows, validation, config, self._seed, self._history)
+        try:
+            if self.solver == "lbfgs":
+                fit_lbfgs(self.module_, self.objective_, rows, config, self._seed, self._history)
+            else:
+                fit_adam(self.module_, self.objective_, rows, validation, config, self._seed, self._history)
+        except NonFiniteError:
+            self.__dict__.pop("_latents", None)  # what diverged is not fitted, even if it was before
+            raise
         self._set_curves()
 
     def _set_curves(self) -> None:

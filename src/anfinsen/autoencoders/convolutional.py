@@ -177,7 +177,7 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
         if self.objective == "denoising":
             return DenoisingObjective(likelihood, self.noise, float(self.noise_level))
         if self.objective == "sparse":
-            k = max(1, self.n_components // 4) if self.k is None else int(self.k)
+            k = max(1, int(self.n_components) // 4) if self.k is None else int(self.k)
             return SparseObjective(likelihood, self.penalty, float(self.strength), float(self.sparsity), k)
         return PlainObjective(likelihood)
 

@@ -35,6 +35,7 @@ class ReadOptions:
         colour: what images are turned into, one of ``COLOURS``; ``auto`` leaves them, and asks that all are the same.
         stream: read an NPY file chunk by chunk even if it fits into memory.
         fewest: rows that are needed.
+        pixels: rows of an array are images although no size says so: their 8-bit numbers are divided by 255.
 
     Raises:
         ConfigError: there is no such colour.
@@ -47,6 +48,7 @@ class ReadOptions:
     colour: str = "auto"
     stream: bool = False
     fewest: int = 2
+    pixels: bool = False
 
     def __post_init__(self) -> None:
         if self.colour not in COLOURS:

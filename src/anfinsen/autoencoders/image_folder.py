@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
-from anfinsen.common.errors import InputError
+from anfinsen.common.errors import ConfigError, InputError
 
 from .dataset import BYTE_RANGE, DataSet, ReadOptions, checked, too_large
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG")  # no others are opened, whatever a file is called
+MOST_NUMBERS = 2**24  # of an image: a network for larger ones fits into no memory
 MODES = {"grey": "L", "rgb": "RGB"}  # Pillow's names
 
 
@@ -24,8 +26,14 @@ def read_images(folder: Path, options: ReadOptions) -> DataSet:
     Where images stand in subfolders, the subfolder's name is the label. Numbers are divided by 255 as they are read.
 
     Raises:
-        InputError: there are no images, one cannot be read, or they differ in size or colours.
+        InputError: there are no images, one cannot be read, they differ in size or colours, or are too large.
+        ConfigError: the size that is asked for is none of an image.
     """
+    if options.size is not None and (len(options.size) != 2 or options.size[0] * options.size[1] > MOST_NUMBERS):
+        raise ConfigError(
+            f"Option --size is {'x'.join(map(str, options.size))}: expected height x width, such as 32x32, of at most "
+            f"{MOST_NUMBERS:,} pixels (channels are chosen with --colour)."
+        )
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _is_shown(path, folder))
     if not files:
         raise InputError(f"{folder} holds no images: expected files ending in {', '.join(SUFFIXES)}.")
@@ -37,7 +45,7 @@ def read_images(folder: Path, options: ReadOptions) -> DataSet:
         digest.update(content)
         images.append(_read(path, options))
         _check_alike(images[0], images[-1], files[0], path)
-        if len(images) == 1 and too_large(images[0].nbytes * len(files)):
+        if len(images) == 1 and (images[0].size > MOST_NUMBERS or too_large(images[0].nbytes * len(files))):
             raise InputError(
                 f"The {len(files):,} images of {folder} do not fit into memory: make them smaller with --size."
             )
@@ -83,10 +91,11 @@ def _read(path: Path, options: ReadOptions) -> UInt8[np.ndarray, "H W C"]:
     wanted = MODES.get(options.colour)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's advice on palettes and metadata is for programmers
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 opened.load()
-                image: Image.Image = opened
+                image: Image.Image = ImageOps.exif_transpose(opened)  # as it is seen, however the camera was held
                 if image.mode.startswith(("I", "F")):
                     raise InputError(f"The image {path} has more than 8 bits a pixel: save it with 8 bits.")
                 if wanted is None and image.mode not in MODES.values():

@@ -92,7 +92,7 @@ class SparseAutoencoder(BaseAutoencoder):
             check_whole(self, "k", 1)
 
     def _objective(self) -> Objective:
-        k = max(1, self.n_components // 4) if self.k is None else int(self.k)
+        k = max(1, int(self.n_components) // 4) if self.k is None else int(self.k)
         return SparseObjective(
             likelihood_named(self.likelihood), self.penalty, float(self.strength), float(self.sparsity), k
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import hashlib
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
 _GZIP = ".gz"
 _HEAD_BYTES = 2**20  # in which the first line of a table is looked for
+_BLOCK_BYTES = 2**26  # that pyarrow reads at once: no line may be longer
 _CELL = 40  # characters of a cell that a message shows
 # What numpy raises for files that are damaged.
 _DAMAGED = (
@@ -49,10 +52,16 @@ def read_data(path: Path, options: ReadOptions | None = None) -> DataSet:
     """
     options = options or ReadOptions()
     path = Path(path)
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise InputError(f"{path} cannot be read: {_reason(error)}.") from error
+    if folder or path.suffix.lower() != ".npy":
+        _refuse(path, {"--stream": options.stream or None})
+    if folder:
         _refuse(path, {"--columns": options.columns, "--target": options.target, "--array": options.array})
         return read_images(path, options)
-    if not path.exists():
+    if not there:
         raise InputError(f"{path} does not exist: expected a table, or a folder of images.")
     name = path.name.lower()
     suffix = Path(name.removesuffix(_GZIP)).suffix
@@ -116,7 +125,9 @@ def _read_text(path: Path, options: ReadOptions) -> DataSet:
         table = arrow_csv.read_csv(
             path,
             # One thread: only then are the numbers of broken rows known.
-            read_options=arrow_csv.ReadOptions(use_threads=False, autogenerate_column_names=bare),
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, block_size=_BLOCK_BYTES, autogenerate_column_names=bare
+            ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep
             ),
@@ -141,21 +152,26 @@ def _first_line(path: Path, delimiter: str) -> list[str]:
     Raises:
         InputError: the file cannot be read, holds no text, or its cells are separated by something else.
     """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
     try:
         with path.open("rb") as raw:
-            packed = path.name.lower().endswith(_GZIP)
-            head = gzip.GzipFile(fileobj=raw).read(_HEAD_BYTES) if packed else raw.read(_HEAD_BYTES)
+            file = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(_GZIP) else raw
+            text = decoder.decode(file.read(_HEAD_BYTES)).lstrip("\r\n")
+            # The rest only has to be text: what pyarrow says of broken bytes is not fit to be shown.
+            while part := file.read(_HEAD_BYTES):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}.") from error
-    # A letter may be cut in two at the end; what is no UTF-8 further down is found by the table's reader.
-    text = head.decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise _no_text(path, delimiter) from error
     line = next(iter(text.splitlines()), "")
     if not line.strip():
         raise InputError(f"{path} is empty: expected a table with a line of column names.")
-    if "\0" in line or "\ufffd" in line:
-        raise InputError(f"{path} is no text in UTF-8: expected a table, its cells separated by {_name(delimiter)}.")
+    if "\0" in line:
+        raise _no_text(path, delimiter)
     try:
-        cells = next(csv.reader(io.StringIO(text), delimiter=delimiter))
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise InputError(f"{path} cannot be read as a table: {error}.") from error
     # A name may hold a comma: separators stand in the line below too, as often.
@@ -170,6 +186,10 @@ def _first_line(path: Path, delimiter: str) -> list[str]:
     return cells
 
 
+def _no_text(path: Path, delimiter: str) -> InputError:
+    return InputError(f"{path} is no text in UTF-8: expected a table, its cells separated by {_name(delimiter)}.")
+
+
 def _name(delimiter: str) -> str:
     return {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}[delimiter]
 
@@ -179,7 +199,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # which Python allows between digits, and tables do not
 
 
 def _reason(error: BaseException) -> str:
@@ -195,7 +215,8 @@ def _read_parquet(path: Path, options: ReadOptions) -> DataSet:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
     except (pyarrow.ArrowException, OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a Parquet file: {_reason(error)}.") from error
     index = next((name for name in table.column_names if name.startswith("__index_level_")), None)
@@ -242,8 +263,11 @@ def _numbers(column: Any, name: str, path: Path, rows: tuple[str, ...] | None) -
     if types.is_null(kind) and len(column):
         raise InputError(f"Column {name!r} of {path} is empty: leave it out with --columns.")
     if not (types.is_floating(kind) or types.is_integer(kind) or types.is_boolean(kind) or types.is_decimal(kind)):
-        found = next((value for value in column.to_pylist() if value is not None and not _is_number(str(value))), "")
-        shown = str(found) if len(str(found)) <= _CELL else f"{str(found)[:_CELL]}…"
+        cells = [str(value) for value in column.to_pylist() if value is not None]
+        found = next((cell for cell in cells if not _is_number(cell)), None)
+        if found is None:
+            raise InputError(f"Column {name!r} of {path} holds texts, not numbers: save it as numbers.")
+        shown = found if len(found) <= _CELL else f"{found[:_CELL]}…"
         raise InputError(
             f"Column {name!r} of {path} holds {shown!r}, which is no number: choose the columns of numbers with "
             "--columns, or colour by this one with --target."
@@ -337,7 +361,7 @@ def _from_array(values: Shaped[np.ndarray, "..."], path: Path, options: ReadOpti
         raise InputError(f"The array of {path} has shape {shape}: expected at least one column.")
     if images and not values.flags.c_contiguous and too_large(values.nbytes):
         raise InputError(f"{path} is too large, and not in C order, so that it cannot be streamed: save it in C order.")
-    flat = values.reshape(shape[0], -1) if images else values
+    flat = values.reshape(shape[0], math.prod(shape[1:])) if images else values
     names = _default_names(flat.shape[1])
     chosen, target = choose_columns(names, options, path)
     if images and (options.columns is not None or target is not None):
@@ -353,8 +377,11 @@ def _from_array(values: Shaped[np.ndarray, "..."], path: Path, options: ReadOpti
         labels=None if target is None else _finite_or_text(np.asarray(flat[:, target])),
     )
     size = (shape[1], shape[2], shape[3] if len(shape) == 4 else 1) if images else None
-    size = with_image_shape(len(chosen), options, path) or size
-    scale = BYTE_RANGE if size is not None and values.dtype == np.uint8 else 1.0
+    asked = with_image_shape(len(chosen), options, path)
+    if None not in (size, asked) and size != asked:
+        raise ConfigError(f"{path} holds images of {'x'.join(map(str, shape[1:]))}, which stay so: leave out --size.")
+    size = asked or size
+    scale = BYTE_RANGE if (size is not None or options.pixels) and values.dtype == np.uint8 else 1.0
     data = replace(data, image_shape=size, scale=scale)
     if options.stream or too_large(len(data) * len(chosen) * data.dtype.itemsize):
         return replace(data, streamed=isinstance(values, np.memmap))

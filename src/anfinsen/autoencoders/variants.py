@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from anfinsen.common.device import choose_device
-from anfinsen.common.errors import AnfinsenError, ConfigError
+from anfinsen.common.errors import AnfinsenError, ConfigError, MemoryLimitError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import MAX_SEED, numpy_generator
 
@@ -32,6 +33,11 @@ _CLASSES: dict[str, type[BaseAutoencoder]] = {
 VARIANTS = tuple(_CLASSES)
 FEWEST_ROWS = 20  # with which some are held out for validation
 STREAMED_EPOCHS = 5  # passes over data that are streamed; each has many steps
+# Parameters that have an option of their own, which is recorded and checked.
+_OPTIONS = {
+    "n_components": "--components", "hidden_layer_sizes": "--hidden", "max_epochs": "--epochs",
+    "batch_size": "--batch", "learning_rate": "--learning-rate", "random_state": "--seed", "device": "--device",
+}  # fmt: skip
 # What the linear variant is; L-BFGS reaches its minimum, the principal subspace, to many digits.
 _LINEAR = {"activation": "identity", "hidden_layer_sizes": ()}
 
@@ -123,13 +129,29 @@ def make_estimator(config: VariantConfig, data: DataSet) -> Any:
     given |= {name: value for name, value in options.items() if value is not None}
     for name in config.settings:
         if name not in known:
-            raise ConfigError(f"Option --set names {name!r}: expected one of {', '.join(sorted(known))}.")
+            others = ", ".join(sorted(known.keys() - _OPTIONS.keys()))
+            raise ConfigError(f"Option --set names {name!r}: expected one of {others}.")
+        if name in _OPTIONS:
+            raise ConfigError(f"Option --set names {name!r}, which is option {_OPTIONS[name]}: use that one.")
+    if config.variant == "linear":
+        _check_linear(config, given)
     given |= config.settings
     if given.get("likelihood") == "bernoulli" and "likelihood" in config.settings and "scale" not in config.settings:
         given.pop("scale", None)
     if "early_stopping" not in config.settings and given.get("solver") != "lbfgs":
         given["early_stopping"] = len(data) >= FEWEST_ROWS and not data.streamed
     return kind(**given)
+
+
+def _check_linear(config: VariantConfig, given: Mapping[str, Any]) -> None:
+    """Refuse what would not be linear, or would be left unused."""
+    if given["activation"] != "identity":
+        raise ConfigError("The linear variant has no activation: leave it out of --set, or choose --variant plain.")
+    for name, value in {"--batch": config.batch, "--learning-rate": config.learning_rate}.items():
+        if value is not None and given.get("solver") == "lbfgs":
+            raise ConfigError(
+                f"Option {name} is of Adam, and the linear variant uses L-BFGS: leave it out, or add --set solver=adam."
+            )
 
 
 def fit(estimator: Any, data: DataSet, epochs: int | None = None, progress: Progress | None = None) -> Any:
@@ -140,9 +162,13 @@ def fit(estimator: Any, data: DataSet, epochs: int | None = None, progress: Prog
         epochs: passes over data that are streamed.
 
     Raises:
-        ConfigError: a parameter is not valid. NonFiniteError: training diverged.
+        ConfigError: a parameter is not valid. NonFiniteError: training diverged. MemoryLimitError: too large a network.
     """
     progress = progress or Silent()
+    needed = (
+        f"The network for rows of {len(data.columns):,} numbers does not fit into memory: choose fewer --components, "
+        "smaller layers with --hidden, a smaller --batch, or smaller images with --size."
+    )
     try:
         if data.streamed:
             _fit_streamed(estimator, data, epochs or STREAMED_EPOCHS, progress)
@@ -153,6 +179,10 @@ def fit(estimator: Any, data: DataSet, epochs: int | None = None, progress: Prog
         if isinstance(error, AnfinsenError):
             raise
         raise ConfigError(f"Training is not possible: {str(error).rstrip('.')}.") from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise MemoryLimitError(needed) from error
     return estimator
 
 

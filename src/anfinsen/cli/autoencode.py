@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +101,8 @@ def autoencode(
     """Train an autoencoder on a table or on images: latents, reconstructions, anomaly scores, and a report."""
     _require_extra()
     # Imported here: torch takes seconds, and --help should not.
+    import numpy as np
+
     from anfinsen.common.device import choose_device
     from anfinsen.inference import prepare_output
     from anfinsen.reports.autoencoder_files import check_target, write_autoencoding
@@ -118,14 +122,15 @@ def autoencode(
     }
     choose_device(device)
     options = read_options(columns, target, array, (size, colour), stream)
-    with Terminal() as terminal:
+    # Numbers near the end of their range are warned of; what is not finite in the end is refused.
+    with _whole(), Terminal() as terminal, np.errstate(invalid="ignore", over="ignore"):
         if model is None:
             config = variant_config(training, device)
-            check_target(out, overwrite=overwrite)
+            check_target(out, overwrite=overwrite, keep=(data,))
             rows, made = _trained(data, options, config, terminal)
         else:
             _refuse_training(training)
-            check_target(out, overwrite=overwrite)
+            check_target(out, overwrite=overwrite, keep=(data, model))
             rows, made = _loaded(data, options, model, device)
         prepare_output(out.resolve().parent)
         written = write_autoencoding(
@@ -136,6 +141,15 @@ def autoencode(
     for note in written.notes:
         typer.echo(f"note: {note}", err=True)
     return 0
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Say of an interruption inside that it left nothing."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("Interrupted: nothing was written; the same command begins anew.") from error
 
 
 def _require_extra() -> None:
@@ -194,7 +208,9 @@ def _loaded(path: Path, options: ReadOptions, folder: Path, device: str) -> tupl
     if path.is_dir():
         size = model.image_shape[:2] if model.image_shape and model.resized else None
         options = replace(options, size=size, colour=model.colour)
-    elif model.image_shape is None or not pictures:
+    elif model.image_shape is not None and pictures:
+        options = replace(options, pixels=True)
+    else:
         options = replace(options, columns=model.columns, size=model.image_shape)
     data = read_data(path, options)
     if len(data.columns) != len(model.columns) or data.image_shape not in (None, model.image_shape):
@@ -234,7 +250,7 @@ def _show(data: DataSet, model: SavedModel, written: Written, out: Path) -> None
     components = len(model.estimator.get_feature_names_out())
     counts = ((len(data), "image" if images else "row"), (len(data.columns), "column"), (components, "component"))
     what = ", ".join(counted(number, noun) for number, noun in counts)
-    console.print(f"{data.path.name}: {what} ({model.variant})", markup=False)
+    console.print(f"{data.path.resolve().name}: {what} ({model.variant})", markup=False)
     share = "–" if r2 is None else f"{r2:.4f}"
     error = f"{found.rmse:.4g}" if images else f"{found.standard_rmse:.4g} standard deviations"
     console.print(

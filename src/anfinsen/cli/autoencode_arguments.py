@@ -27,7 +27,10 @@ def read_options(
     chosen = None
     if columns is not None:
         # As CSV, so that names may hold commas.
-        chosen = tuple(cell.strip() for cell in next(csv.reader([columns]), []))
+        try:
+            chosen = tuple(cell.strip() for cell in next(csv.reader([columns]), []))
+        except csv.Error:
+            chosen = ()
         if not all(chosen) or not chosen:
             raise ConfigError(f"Option --columns is {columns!r}: expected names separated by commas.")
     return ReadOptions(
@@ -60,7 +63,10 @@ def variant_config(training: dict[str, Any], device: str) -> VariantConfig:
     given = {name: value for name, value in training.items() if value is not None}
     if "hidden" in given:
         given["hidden"] = _widths(given["hidden"])
-    settings = dict(_setting(text) for text in given.pop("set", None) or [])
+    pairs = [_setting(text) for text in given.pop("set", None) or []]
+    settings = dict(pairs)
+    if len(settings) < len(pairs):
+        raise ConfigError("Option --set gives a parameter twice: give each one once.")
     return VariantConfig(**given, device=device, settings=settings)
 
 

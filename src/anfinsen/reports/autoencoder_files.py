@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,20 @@ class Written:
         return int((self.sweep.scores > self.threshold).sum())
 
 
-def check_target(folder: Path, *, overwrite: bool) -> None:
+def check_target(folder: Path, *, overwrite: bool, keep: Sequence[Path] = ()) -> None:
     """Make sure that results may be written into ``folder``, before time is spent on them.
+
+    Args:
+        folder: where they will stand. overwrite: replace results. keep: what must not be lost by that.
 
     Raises:
         OutputError: it exists, and was not made by `anfinsen autoencode` or may not be replaced.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise OutputError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
     try:
         made = json.loads((folder / RECORD).read_text(encoding="utf-8"))["format"].startswith(_FORMATS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -61,6 +68,9 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"{folder} holds results: give --overwrite to replace them, or choose another folder with --out."
         )
+    for path in keep:
+        if path.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"{path} would be lost if {folder} were replaced: choose another folder with --out.")
 
 
 def write_autoencoding(
@@ -185,8 +195,8 @@ def _notes(data: DataSet, constant: list[str], applied: bool) -> tuple[str, ...]
     if data.image_shape or applied or not constant:
         return ()
     shown = ", ".join(constant[:6]) + (f" and {len(constant) - 6} more" if len(constant) > 6 else "")
-    verb = "column holds" if len(constant) == 1 else "columns hold"
-    return (f"{len(constant)} {verb} one value only and say nothing: {shown}.",)
+    verb = "column does" if len(constant) == 1 else "columns do"
+    return (f"{len(constant)} {verb} not vary (or by no more than rounding) and say nothing: {shown}.",)
 
 
 def _record(model: SavedModel, data: DataSet, found: Sweep, applied: bool) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _record(model: SavedModel, data: DataSet, found: Sweep, applied: bool) -> di
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
         "seed": model.seed,
         "data": {
-            "name": data.path.name,
+            "name": data.path.resolve().name,
             "sha256": data.sha256,
             "rows": len(data),
             "columns": len(data.columns),
@@ -231,7 +241,7 @@ def _report(model: SavedModel, data: DataSet, found: Sweep, applied: bool, notes
     components = len(model.estimator.get_feature_names_out())
     kind = type(model.estimator).__name__
     settings = {
-        "data": data.path.name,
+        "data": data.path.resolve().name,
         "data sha256": data.sha256,
         "variant": f"{model.variant} ({kind})",
         "seed": str(model.seed),
