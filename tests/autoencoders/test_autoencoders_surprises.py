@@ -8,8 +8,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from anfinsen.autoencoders import Autoencoder, AutoencoderDetector, ConvolutionalAutoencoder, SparseAutoencoder
-from anfinsen.autoencoders.rows import CHUNK_ROWS, chunks, learn_scale
+from anfinsen.autoencoders import (
+    Autoencoder,
+    AutoencoderDetector,
+    ConvolutionalAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
+from anfinsen.autoencoders.rows import CHUNK_ROWS, chunks, held_back, learn_scale
 from anfinsen.autoencoders.scaling import ColumnScaler
 from anfinsen.common.errors import NonFiniteError
 
@@ -61,6 +67,15 @@ def test_weight_decay_that_was_changed_holds_in_a_warm_start():
         for decay in (10.0, 0.0)
     )
     assert norm(decayed) < 0.5 * norm(free)
+
+
+def test_a_warm_start_with_validation_rows_makes_nothing_worse():
+    model = Autoencoder(2, early_stopping=True, warm_start=True, max_epochs=40, random_state=0).fit(IRIS)
+    held = held_back(len(IRIS), 0.1, model._seed)
+    before = model.score(IRIS[held])
+    model.set_params(learning_rate=1.0, max_epochs=3).fit(IRIS)
+    assert min(model.validation_loss_curve_[-3:]) > -before  # every further epoch was worse
+    assert model.score(IRIS[held]) == pytest.approx(before, rel=1e-12)
 
 
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
@@ -137,3 +152,14 @@ def test_long_narrow_tables_pass_in_pieces(monkeypatch):
         learn_scale(learned, IRIS, weights)
         np.testing.assert_allclose(learned.shift, scaler.shift, rtol=1e-12)
         np.testing.assert_allclose(learned.scale, scaler.scale, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VariationalAutoencoder])
+def test_rows_at_the_end_of_single_precision_are_outliers(kind):
+    """Infinities in the network would make their scores NaN, which is not below any offset."""
+    detector = AutoencoderDetector(kind(2, **FEW)).fit(IRIS.astype(np.float32))
+    far = IRIS[:3].astype(np.float32)
+    far[:, 0] = 1e30, 3e38, -3e38
+    assert (detector.predict(far) == -1).all()
+    for method in ("score_samples", "transform", "reconstruct"):
+        assert np.isfinite(getattr(detector.autoencoder_, method)(far)).all()

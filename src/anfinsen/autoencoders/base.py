@@ -338,7 +338,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _tensor(self, rows: NDArray[Any]) -> Tensor:
         first = next(self.module_.parameters())
-        return torch.tensor(np.ascontiguousarray(rows), device=first.device, dtype=first.dtype)
+        bound = torch.finfo(first.dtype).max ** 0.4  # whose square is finite: rows of any size have a score
+        return torch.tensor(np.clip(rows, -bound, bound, order="C"), device=first.device, dtype=first.dtype)
 
     @torch.inference_mode()
     def _encode(self, table: Any) -> NDArray[Any]:

@@ -36,6 +36,7 @@ class ReadOptions:
         stream: read an NPY file chunk by chunk even if it fits into memory.
         fewest: rows that are needed.
         pixels: rows of an array are images although no size says so: their 8-bit numbers are divided by 255.
+        asked_by: who wants ``columns``, for messages.
 
     Raises:
         ConfigError: there is no such colour.
@@ -49,6 +50,7 @@ class ReadOptions:
     stream: bool = False
     fewest: int = 2
     pixels: bool = False
+    asked_by: str = "Option --columns names"
 
     def __post_init__(self) -> None:
         if self.colour not in COLOURS:
@@ -154,7 +156,7 @@ def choose_columns(
     else:
         for name in options.columns:
             if name not in places:
-                raise ConfigError(f"Option --columns names {name!r}: {path} has no such column, but {listed(names)}.")
+                raise ConfigError(f"{options.asked_by} {name!r}: {path} has no such column, but {listed(names)}.")
             if name == target:
                 raise ConfigError(f"Column {name!r} is named by --columns and by --target: name it by one of them.")
         if len(set(options.columns)) < len(options.columns):
@@ -201,7 +203,7 @@ def with_image_shape(columns: int, options: ReadOptions, path: Path) -> tuple[in
     if options.size is None:
         return None
     height, width, *rest = options.size
-    channels = rest[0] if rest else max(1, columns // (height * width))
+    channels = rest[0] if rest else 3 if columns == 3 * height * width else 1
     if height * width * channels != columns:
         shown = "x".join(map(str, options.size))
         raise ConfigError(

@@ -128,6 +128,9 @@ def _fit_adam(
             group.update(now)  # parameters and the device may have changed since
     patience = _Patience(config, window=1 if validation is not None else config.patience)
     best, lowest = None, math.inf
+    if validation is not None and history.epochs > 0:  # where a warm start began counts as an epoch
+        best = copy.deepcopy(network.state_dict())
+        lowest = mean_loss(network, objective, validation, config.batch_size, seed)
     for _ in range(config.max_epochs):
         loss = _epoch(network, objective, rows, optimizer, flat, config, seed, history)
         watched = loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from anfinsen.common.errors import AnfinsenError, WeightsError
+from anfinsen.common.seeding import MAX_SEED
 
+from .dataset import COLOURS
 from .variants import estimator_class
 
 FORMAT = "anfinsen-autoencoder-1"
@@ -95,7 +98,7 @@ def load_autoencoder(folder: Path, device: str = "auto") -> SavedModel:
             f"{folder} holds no trained autoencoder ({error.strerror or error}): expected {SETTINGS} and {TENSORS}, as "
             "`anfinsen autoencode` writes them."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder, SETTINGS) from error
     if not isinstance(settings, dict) or settings.get("format") != FORMAT:
         raise WeightsError(f"{folder / SETTINGS} is no settings file of an autoencoder that this version can read.")
@@ -105,7 +108,7 @@ def load_autoencoder(folder: Path, device: str = "auto") -> SavedModel:
     try:
         estimator = _rebuilt(settings, load(content), device)
         shape = settings["image_shape"]
-        return SavedModel(
+        model = SavedModel(
             estimator=estimator,
             variant=str(settings["variant"]),
             columns=tuple(map(str, settings["columns"])),
@@ -118,10 +121,35 @@ def load_autoencoder(folder: Path, device: str = "auto") -> SavedModel:
             data_sha256=str(settings["data_sha256"]),
             sha256=digest,
         )
-    except (SafetensorError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        _check(model)
+    except (SafetensorError, LookupError, TypeError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
         if isinstance(error, AnfinsenError):
             raise
         raise _damaged(folder, SETTINGS) from error
+    return model
+
+
+def _check(model: SavedModel) -> None:
+    """Compare what was read with itself.
+
+    Raises:
+        ValueError: it is not from one model.
+    """
+    width, scaler, shape = len(model.columns), model.estimator._scaler, model.image_shape
+    fits = (
+        scaler.shift.shape == scaler.scale.shape == (width,)
+        and np.isfinite([scaler.shift, scaler.scale]).all()
+        and (scaler.scale > 0).all()
+        and all(bool(torch.isfinite(value).all()) for value in model.estimator.module_.state_dict().values())
+        and len(set(model.columns)) == width
+        and (shape is None or (min(shape) > 0 and math.prod(shape) == width))
+        and model.colour in COLOURS
+        and math.isfinite(model.threshold)
+        and 0 < model.contamination <= 0.5
+        and 0 <= model.seed <= MAX_SEED
+    )
+    if not fits:
+        raise ValueError("parts of the model contradict each other")
 
 
 def _tensors(estimator: Any) -> dict[str, torch.Tensor]:

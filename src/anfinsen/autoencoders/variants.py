@@ -133,9 +133,9 @@ def make_estimator(config: VariantConfig, data: DataSet) -> Any:
             raise ConfigError(f"Option --set names {name!r}: expected one of {others}.")
         if name in _OPTIONS:
             raise ConfigError(f"Option --set names {name!r}, which is option {_OPTIONS[name]}: use that one.")
+    given |= config.settings
     if config.variant == "linear":
         _check_linear(config, given)
-    given |= config.settings
     if given.get("likelihood") == "bernoulli" and "likelihood" in config.settings and "scale" not in config.settings:
         given.pop("scale", None)
     if "early_stopping" not in config.settings and given.get("solver") != "lbfgs":

@@ -204,7 +204,7 @@ def _loaded(path: Path, options: ReadOptions, folder: Path, device: str) -> tupl
         raise ConfigError("Options --columns, --size and --colour are known to the model of --model: leave them out.")
     model = load_autoencoder(folder, device)
     pictures = path.is_dir() or path.suffix.lower() in {".npy", ".npz"}
-    options = replace(options, fewest=1)
+    options = replace(options, fewest=1, asked_by=f"The model of {folder} needs column")
     if path.is_dir():
         size = model.image_shape[:2] if model.image_shape and model.resized else None
         options = replace(options, size=size, colour=model.colour)

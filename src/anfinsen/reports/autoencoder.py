@@ -144,7 +144,9 @@ def histogram(
     low = min(float(scores.min()), threshold)
     usual = float(np.quantile(scores, 0.5))
     high = min(float(scores.max()), max(threshold, usual) + 3 * (max(threshold, usual) - low))
-    high = high if high > low else low + max(abs(low), 1.0) * 1e-6
+    # Scores that differ by rounding only cannot be told apart by bins.
+    apart = high - low > max(1e-12 * max(abs(low), abs(high)), 1e-300)
+    high = high if apart else low + max(abs(low), 1.0) * 1e-6
     return np.histogram(np.minimum(scores, high), bins=BINS, range=(low, high))
 
 

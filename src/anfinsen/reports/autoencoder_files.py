@@ -196,7 +196,7 @@ def _notes(data: DataSet, constant: list[str], applied: bool) -> tuple[str, ...]
         return ()
     shown = ", ".join(constant[:6]) + (f" and {len(constant) - 6} more" if len(constant) > 6 else "")
     verb = "column does" if len(constant) == 1 else "columns do"
-    return (f"{len(constant)} {verb} not vary (or by no more than rounding) and say nothing: {shown}.",)
+    return (f"{len(constant)} {verb} not vary, or by no more than rounding: {shown}.",)
 
 
 def _record(model: SavedModel, data: DataSet, found: Sweep, applied: bool) -> dict[str, Any]:
