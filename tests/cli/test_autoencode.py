@@ -213,7 +213,7 @@ def test_models_that_do_not_fit_or_are_damaged_are_refused(here, capsys):
         "model.safetensors": lambda content: content[:-3] + b"abc",
         "model.json": lambda content: content[:-40],
     }
-    for name, saying in {"other.csv": "names 'c2'", "narrow.npy": "names 'c0'"}.items():
+    for name, saying in {"other.csv": "The model of a needs column 'c2'", "narrow.npy": "column 'c0'"}.items():
         assert run(["autoencode", name, "--model", "a", "--out", "b"]) == 2
         assert saying in capsys.readouterr().err
     for name, damage in damages.items():
@@ -224,11 +224,40 @@ def test_models_that_do_not_fit_or_are_damaged_are_refused(here, capsys):
         assert f"{path} is damaged" in capsys.readouterr().err
         path.write_bytes(whole)
     settings = json.loads(Path("a/model.json").read_text())
-    for change in ({"format": "other"}, {"columns": NAMES[:4]}, {"variant": "deep"}, {"parameters": {"nothing": 1}}):
+    nothing, width = float("nan"), 10**9
+    for change in (
+        {"format": "other"}, {"columns": NAMES[:4]}, {"columns": ["c0"] * 6}, {"variant": "deep"}, {"colour": "blue"},
+        {"parameters": {"nothing": 1}}, {"parameters": {"n_components": width}}, {"image_shape": [4, 4, 1]},
+        {"threshold": nothing}, {"threshold": 10**400}, {"contamination": nothing}, {"seed": -1},
+    ):  # fmt: skip
         Path("a/model.json").write_text(json.dumps(settings | change))
         assert run(["autoencode", "data.csv", "--model", "a", "--out", "b"]) == 2
         assert "This is a bug" not in capsys.readouterr().err
+    Path("a/model.json").write_text("[" * 100_000)
+    assert run(["autoencode", "data.csv", "--model", "a", "--out", "b"]) == 2
     assert not Path("b").exists()
+
+
+def test_rows_without_any_difference_are_scored_by_a_model(here):
+    command("data.csv", "--target", "kind", "--epochs", "1", "--out", "a")
+    Path("equal.csv").write_text(",".join(NAMES) + "\n" + "1,2,3,4,5,6\n" * 5)
+    command("equal.csv", "--model", "a", "--out", "b")
+    assert Path("b/report.html").exists()
+
+
+def test_rows_of_bytes_are_pixels_for_the_model_of_pixels(here):
+    np.save("bytes.npy", np.random.default_rng(0).integers(0, 255, (30, 16), dtype=np.uint8))
+    command("bytes.npy", "--size", "4x4", "--epochs", "1", "--out", "a")
+    command("bytes.npy", "--model", "a", "--out", "b")
+    assert Path("a/latents.csv").read_bytes() == Path("b/latents.csv").read_bytes()
+
+
+def test_results_never_replace_their_own_source(here, capsys):
+    command("data.csv", "--target", "kind", "--epochs", "1", "--out", "a")
+    for source in (["data.csv", "--model", "a"], ["a/latents.csv"]):
+        assert run(["autoencode", *source, "--out", "a", "--overwrite"]) == 2
+        assert "would be lost" in capsys.readouterr().err
+    assert Path("a/model.safetensors").exists()
 
 
 def test_results_are_replaced_only_when_asked_and_whole(here, capsys):
@@ -259,3 +288,37 @@ def test_without_plotly_everything_else_is_written(here, capsys, monkeypatch):
     assert not Path("autoencoded/report.html").exists()
     assert "plotly" in json.loads(Path("autoencoded/run.json").read_text())["notes"][0]
     assert len(records("autoencoded/scores.csv")) == ROWS
+
+
+def test_images_are_read_as_they_are_seen_and_only_as_png_or_jpeg(here, capsys):
+    Path("photos").mkdir()
+    turned, pixels = Image.Exif(), np.random.default_rng(0).integers(0, 255, (4, 12, 8), dtype=np.uint8)
+    turned[0x112] = 6  # to be turned by 90 degrees
+    for place, image in enumerate(pixels):
+        turned_image = Image.fromarray(np.rot90(image))
+        turned_image.save(f"photos/{place}.png", exif=turned)
+    command("photos", "--epochs", "1", "--out", "a")
+    assert json.loads(Path("a/run.json").read_text())["data"]["image_shape"] == [12, 8, 1]
+    Image.fromarray(pixels[0]).save("photos/5.gif")
+    Path("photos/5.gif").rename("photos/5.png")
+    assert run(["autoencode", "photos", "--epochs", "1", "--out", "b"]) == 2
+    assert "5.png cannot be read" in capsys.readouterr().err
+
+
+def test_text_tables_of_other_systems_and_with_long_lines(here):
+    text = Path("data.csv").read_text()
+    command("data.csv", "--target", "kind", "--epochs", "1", "--out", "a")
+    for name, content in {"old": text.replace("\n", "\r"), "windows": "\ufeff" + text.replace("\n", "\r\n")}.items():
+        Path(f"{name}.csv").write_bytes(content.encode())
+        command(f"{name}.csv", "--target", "kind", "--epochs", "1", "--out", name)
+        assert Path(f"{name}/latents.csv").read_bytes() == Path("a/latents.csv").read_bytes()
+    header = ",".join(f"{place}{'x' * 100_000}" for place in range(20))
+    Path("long.csv").write_text(header + "\n" + "".join(",".join([str(row)] * 20) + "\n" for row in range(5)))
+    command("long.csv", "--epochs", "1", "--out", "long")
+    assert json.loads(Path("long/run.json").read_text())["data"]["columns"] == 20
+
+
+def test_numbers_at_the_end_of_their_range_give_no_warning(here):
+    # Warnings are errors in tests; the sum of such numbers is infinite minus infinite.
+    np.save("large.npy", (np.sign(plane()) * 3e38).astype(np.float32))
+    command("large.npy", "--epochs", "1", "--out", "a")

@@ -123,12 +123,17 @@ FILES: dict[str, tuple[Callable[[], str], str]] = {
     "commas in TSV": (text("a,b\n1,2\n3,4\n", "data.tsv"), "separated by commas: expected tabs"),
     "binary": (text(bytes(range(256))), "is no text in UTF-8"),
     "Latin-1": (text("größe,b\n1,2\n3,4\n".encode("latin-1")), "is no text in UTF-8"),
+    "no UTF-8 further down": (text(b"a,b\n1,2\n" + b"\xae\xff,\xfe\n" * 9), "is no text in UTF-8"),
+    "digits apart": (text("a,b\n1_0,2\n3,4\n"), "Column 'a' of data.csv holds '1_0', which is no number"),
+    "name too long": (lambda: "x" * 300 + ".csv", "cannot be read: File name too long"),
     "gzip that is none": (text("a,b\n1,2\n", "data.csv.gz"), "cannot be read"),
     "cut gzip": (text(gzip.compress(TABLE.encode() * 9)[:-40], "data.csv.gz"), "cannot be read"),
     "Parquet that is none": (text("a,b\n1,2\n", "data.parquet"), "cannot be read as a Parquet file"),
     "cut Parquet": (cut(parquet({"a": [1.0, 2.0]})), "cannot be read as a Parquet file"),
     "lists in Parquet": (parquet({"a": [1.0, 2.0], "b": [[1], [2]]}), "Column 'b'"),
     "Parquet with null": (parquet({"a": [1.0, 2.0], "b": [1, None]}), "missing value in row 2, column 'b'"),
+    "numbers as texts": (parquet({"a": [1.0, 2.0], "b": ["1", "2"]}), "Column 'b' of data.parquet holds texts"),
+    "no images in an array": (npy(np.zeros((0, 4, 4))), "holds no rows"),
     "vector": (npy(NUMBERS[0]), "shape (3,): expected rows and columns"),
     "five axes": (npy(np.zeros((2, 2, 2, 2, 2))), "expected rows and columns"),
     "no columns": (npy(np.zeros((4, 0))), "expected at least one column"),
@@ -176,6 +181,17 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "wrong value": (["--target", "kind", "--set", "activation=cubic"], "cubic"),
     "unknown column": (["--columns", "a,z"], "--columns names 'z': good.csv has no such column, but 'a', 'b', 'kind'"),
     "column twice": (["--columns", "a,a"], "names a column twice"),
+    "columns of two lines": (["--columns", "a\nb"], "expected names separated by commas"),
+    "parameter twice": (["--set", "tol=1", "--set", "tol=2"], "gives a parameter twice"),
+    "parameter with an option": (["--target", "kind", "--set", "random_state=none"], "is option --seed"),
+    "network too large": (["--target", "kind", "--components", "1000000000000"], "does not fit into memory"),
+    "linear with an activation": (
+        ["--target", "kind", "--variant", "linear", "--set", "activation=relu"],
+        "linear variant has no activation",
+    ),
+    "linear in batches": (["--target", "kind", "--variant", "linear", "--batch", "4"], "--batch is of Adam"),
+    "stream of a table": (["--stream"], "--stream says nothing about good.csv"),
+    "out too long": (["--out", "x" * 300], "File name too long"),
     "empty column": (["--columns", "a,,b"], "--columns is 'a,,b'"),
     "unknown target": (["--target", "z"], "--target is 'z'"),
     "target learnt": (["--columns", "a,kind", "--target", "kind"], "named by --columns and by --target"),
@@ -214,6 +230,9 @@ def test_foreign_folders_stay(here, capsys):
 def test_data_of_another_kind_refuses_its_options(here, capsys):
     images(a=("L", (4, 4)), b=("L", (4, 4)))()
     refused(capsys, "images", "--columns", "a", saying="--columns says nothing about images")
+    refused(capsys, "images", "--size", "99999x99999", saying="of at most 16,777,216 pixels")
+    refused(capsys, "images", "--size", "4x4x3", saying="expected height x width")
     refused(capsys, npy(RNG.normal(size=(5, 2, 2)))(), "--columns", "x0", saying="have no columns")
+    refused(capsys, "data.npy", "--size", "1x4", saying="holds images of 2x2, which stay so")
     refused(capsys, npz(first=NUMBERS)(), "--array", "second", saying="--array is 'second': data.npz holds 'first'")
     refused(capsys, npz(x=NUMBERS, y=np.arange(3))(), "--target", "y", saying="expected 12 numbers or texts")

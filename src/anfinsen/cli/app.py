@@ -91,7 +91,6 @@ def run(arguments: list[str]) -> int:
     debug = DEBUG in arguments
     arguments = [argument for argument in arguments if argument != DEBUG]
     tracebacks_wanted.set(debug)
-    interrupted = ""
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
@@ -100,9 +99,8 @@ def run(arguments: list[str]) -> int:
         return _sentence(f"{message.rstrip('.')}. `anfinsen --help` and `anfinsen COMMAND --help` tell more.", debug)
     except AnfinsenError as error:
         return _sentence(str(error), debug)
-    except (KeyboardInterrupt, typer.Abort) as error:
-        # typer aborts because of an interruption; a command may have put into it what was kept.
-        code, interrupted = INTERRUPTED, str(error.__cause__ or error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer turns a broken pipe, and nothing else, into SystemExit here
         # The reader has gone (as in `anfinsen schema | head`); keep Python from trying to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
@@ -116,8 +114,9 @@ def run(arguments: list[str]) -> int:
             1,
         )
     if code == INTERRUPTED:
-        kept = "Interrupted: what was finished is kept; the same command goes on from there."
-        return _sentence(interrupted or kept, False, code)
+        return _sentence(
+            "Interrupted: what was finished is kept, the rest is not; give the same command again.", False, code
+        )
     return code if isinstance(code, int) else 0
 
 

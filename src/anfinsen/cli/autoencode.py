@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,7 +121,7 @@ def autoencode(
     choose_device(device)
     options = read_options(columns, target, array, (size, colour), stream)
     # Numbers near the end of their range are warned of; what is not finite in the end is refused.
-    with _whole(), Terminal() as terminal, np.errstate(invalid="ignore", over="ignore"):
+    with Terminal() as terminal, np.errstate(invalid="ignore", over="ignore"):
         if model is None:
             config = variant_config(training, device)
             check_target(out, overwrite=overwrite, keep=(data,))
@@ -141,15 +139,6 @@ def autoencode(
     for note in written.notes:
         typer.echo(f"note: {note}", err=True)
     return 0
-
-
-@contextmanager
-def _whole() -> Iterator[None]:
-    """Say of an interruption inside that it left nothing."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("Interrupted: nothing was written; the same command begins anew.") from error
 
 
 def _require_extra() -> None:
