@@ -322,3 +322,16 @@ def test_numbers_at_the_end_of_their_range_give_no_warning(here):
     # Warnings are errors in tests; the sum of such numbers is infinite minus infinite.
     np.save("large.npy", (np.sign(plane()) * 3e38).astype(np.float32))
     command("large.npy", "--epochs", "1", "--out", "a")
+
+
+@pytest.mark.parametrize("constant", [5.0, 1.7e18, 1e70])
+def test_a_constant_column_spoils_nothing_however_large(here, constant):
+    rows = plane()
+    np.save("plain.npy", np.c_[rows, np.full(ROWS, 5.0)])
+    np.save("large.npy", np.c_[rows, np.full(ROWS, constant)])
+    for name in ("plain", "large"):
+        command(f"{name}.npy", "--components", "2", "--epochs", "40", "--out", name)
+    plain, large = (json.loads(Path(f"{name}/run.json").read_text()) for name in ("plain", "large"))
+    assert large["results"]["mean_r2"] == pytest.approx(plain["results"]["mean_r2"], abs=0.02)
+    assert large["results"]["standard_rmse"] == pytest.approx(plain["results"]["standard_rmse"], abs=0.02)
+    assert large["notes"] == ["1 column does not vary, or by no more than rounding: x6."]

@@ -14,6 +14,7 @@ from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator
 
 from .dataset import DataSet
+from .scaling import NEGLIGIBLE
 
 MAP_POINTS = 4000  # rows drawn on the latent map
 RANKED = 50  # rows whose numbers are kept: those with the highest scores
@@ -61,8 +62,8 @@ class Sweep:
 
     @property
     def unit(self) -> Float[np.ndarray, "D"]:
-        """What differences in each column are measured in: the spread, or 1 for a constant column."""
-        return np.where(self.spread > 0, self.spread, 1.0)
+        """What differences in each column are measured in: the spread, or that of the scaler for a constant column."""
+        return np.where(self.spread > 0, self.spread, np.maximum(1.0, NEGLIGIBLE * np.abs(self.centre)))
 
     @property
     def column_r2(self) -> tuple[float | None, ...]:
@@ -136,6 +137,7 @@ def sweep(fitted: Fitted, data: DataSet, sink: Sink | None = None, progress: Pro
     scores = np.empty(len(data))
     count, width = 0, len(data.columns)
     centre, scatter, squares = np.zeros(width), np.zeros(width), np.zeros(width)
+    lowest, highest = np.full(width, np.inf), np.full(width, -np.inf)
     for start, stop in data.chunks():
         rows = data.rows(start, stop)
         latents = fitted.transform(rows)
@@ -152,11 +154,12 @@ def sweep(fitted: Fitted, data: DataSet, sink: Sink | None = None, progress: Pro
         mean, total = exact.mean(0), count + len(rows)
         scatter += ((exact - mean) ** 2).sum(0) + (mean - centre) ** 2 * count * len(rows) / total
         centre += (mean - centre) * len(rows) / total
+        lowest, highest = np.minimum(lowest, exact.min(0)), np.maximum(highest, exact.max(0))
         count = total
         progress.advance(stop - start)
     # Rounding leaves a constant column with a spread that is not quite 0.
     spread = np.sqrt(scatter / count)
-    spread[spread <= np.abs(centre) * np.finfo(np.float64).eps * 8] = 0.0
+    spread[(lowest == highest) | (spread <= np.abs(centre) * np.finfo(np.float64).eps * 8)] = 0.0
     return Sweep(scores, centre, spread, squares / count)
 
 

@@ -13,6 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 SCALES = ("standard", "minmax", "none")
 
+NEGLIGIBLE = 1e-12
+"""Share of a constant column's value that is as good as no difference."""
+
 
 class ColumnScaler:
     """(table - shift) / scale for every column; a constant column is only shifted.
@@ -65,7 +68,8 @@ class ColumnScaler:
     def _grouped_moments(self) -> tuple[NDArray[Any], NDArray[Any]]:
         mean, scale = np.asarray(self._moments.mean_, float), np.asarray(self._moments.scale_, float)
         if self.groups is None:
-            return mean, scale
+            # The mean of equal numbers is off by a rounding step, which at 1e18 is 256: far from 0 in units of 1.
+            return mean, np.where(scale == 1.0, np.maximum(1.0, NEGLIGIBLE * np.abs(mean)), scale)
         size = np.bincount(self.groups)
         shift = (np.bincount(self.groups, mean) / size)[self.groups]
         square = np.asarray(self._moments.var_, float) + (mean - shift) ** 2
