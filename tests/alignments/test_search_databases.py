@@ -117,7 +117,10 @@ def test_headers_that_are_not_utf8(tmp_path):
 
 
 WRONG = {
-    "an alignment with dashes": (fasta((h, f"{r[:9]}-{r[9:]}") for h, r in records()).encode(), "illegal character -"),
+    "dashes": (fasta((h, f"{r[:9]}-{r[9:]}") for h, r in records()).encode(), "illegal character '-'"),
+        fasta((h, f"{r[:9]}-{r[9:]}") for h, r in records()).encode(),
+        "illegal character '-'",
+    ),
     "an alignment with dots": (
         fasta((h, f"{r[:9]}.{r[9:]}") for h, r in records()).encode(),
         "has a '.' in 'sp|P10000|",

@@ -104,8 +104,8 @@ BROKEN = {
     "blank": (b" \n\n", "is empty"),
     "prose": (b"Hello\n", "begins with 'Hello'"),
     "binary": (bytes(range(256)), "not text"),
-    "illegal letter": (b">a\nACDEF\n>b\nAC1EF\n", "illegal character 1"),
-    "NUL": (b">a\nACDEF\n>b\nAC" + b"A" * 70_000 + b"\x00EF\n", "illegal character"),
+    "illegal letter": (b">a\nACDEF\n>b\nAC1EF\n", "line 4 has the illegal character '1'"),
+    "NUL": (b">a\nACDEF\n>b\nAC" + b"A" * 70_000 + b"\x00EF\n", "illegal character '.x00'"),
     "cut gzip": (gzip.compress(b">a\nACDEFGHIKL\n" * 9999)[:-30], "damaged"),
 }
 

@@ -61,7 +61,7 @@ def test_ctrl_c_leaves_what_was_finished_ready_for_training(here, capsys, monkey
 
     monkeypatch.setattr(AlphaFold3Predictor, "predict", interrupted)
     assert command("many.fasta", "--out", "out", *EVERYTHING) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "give the same command again" in capsys.readouterr().err
     assert kept(here / "out") == ["one.cif"]
     monkeypatch.undo()
     os.chdir(here)

@@ -80,6 +80,26 @@ def open_database(path: Path | str) -> Database:
     return Database(path, _letters(sample), database_version(path), compression(path) != "")
 
 
+def first_fault(database: Database, symbols: str) -> str:
+    """Return where a FASTA file that cannot be parsed is wrong, "" where it looks right.
+
+    HMMER's own message is read from memory that it has freed, and may be any bytes.
+
+    Args:
+        symbols: upper-case letters and signs that sequences may hold; white space is skipped.
+    """
+    legal = frozenset((symbols + symbols.lower()).encode("ascii") + b" \t\r\n\v\f")
+    with open_binary(database.path, database.where) as file:
+        for number, line in enumerate(file, 1):
+            if line.startswith(b">"):
+                if not line[1:2].strip():
+                    return f"line {number} has no FASTA name after '>'"
+            elif not legal.issuperset(line):
+                letter = next(byte for byte in line if byte not in legal)
+                return f"line {number} has the illegal character {chr(letter)!a}"
+    return ""
+
+
 def database_version(path: Path) -> str:
     """Return a hash of the file: of its whole content up to 64 MiB, else of its size, date and 64 samples of it.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..chemistry.structure import ChainKind
 from ..common.errors import AlignmentError, MissingExtraError
 from ..common.progress import Progress
-from .database import Database
+from .database import Database, first_fault
 from .engine import Query, SearchConfig, a3m_text
 from .records import excerpt
 from .text_files import OpenFile, open_binary
@@ -149,7 +149,7 @@ class _Targets:
             source: Any = _Watched(raw) if self._database.compressed else str(self._database.path)
             file: Any  # its type in pyhmmer's stubs takes every block for text
             with SequenceFile(source, format="fasta", digital=True, alphabet=self.alphabet) as file:
-                while block := file.read_block(residues=_BLOCK_RESIDUES):
+                while block := self._next_block(file):
                     if isinstance(source, _Watched):
                         source.check()
                     self._go_on()
@@ -160,6 +160,14 @@ class _Targets:
                     yield block
                 if isinstance(source, _Watched):
                     source.check()
+
+    def _next_block(self, file: Any) -> Any:
+        try:
+            return file.read_block(residues=_BLOCK_RESIDUES)
+        except ValueError as error:
+            symbols = self.alphabet.symbols.replace("-", "") + ".TUX"
+            fault = first_fault(self._database, symbols) or "it cannot be parsed as FASTA"
+            raise AlignmentError(f"{self._database.where} cannot be read: {fault}.") from error
 
     def _check_gaps(self, block: DigitalSequenceBlock[Any]) -> None:
         """Refuse ``.``, which HMMER reads as a gap, and then loses count of the residues (it refuses ``-`` itself)."""
