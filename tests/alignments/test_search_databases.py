@@ -117,7 +117,7 @@ def test_headers_that_are_not_utf8(tmp_path):
 
 
 WRONG = {
-    "dashes": (fasta((h, f"{r[:9]}-{r[9:]}") for h, r in records()).encode(), "illegal character '-'"),
+    "an alignment with dashes": (
         fasta((h, f"{r[:9]}-{r[9:]}") for h, r in records()).encode(),
         "illegal character '-'",
     ),
