@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import accuracy_tables as tables
+import pages
 import torch
 from accuracy_models import HELIX, Model, Settings, bundled, open_model
 from accuracy_runs import Chosen, Results, Row, Source, chain_sources, run, structure_sources
@@ -32,7 +33,7 @@ from anfinsen.common.errors import AnfinsenError, InputError
 from anfinsen.common.files import write_text
 
 CHAINS, STRUCTURES = "protein chains", "structures"
-BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
+BLOCK = "accuracy"  # the comments in the page begin with it
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,23 +75,6 @@ def report(sets: dict[str, list[Row]], left: list[Row], longest: int, baselines:
     return "\n\n".join(part for part in (*text, tables.left_out(left, longest)) if part)
 
 
-def with_block(page: Path, text: str) -> str:
-    """Return what ``page`` holds with ``text`` between its two comments.
-
-    Raises:
-        InputError: it cannot be read, or does not have each comment once, in order.
-    """
-    try:
-        old = page.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{page} cannot be read as text: {error}.") from error
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in before + after:
-        raise InputError(f"{page} does not have the comments {BEGIN} and {END}, each once: put them where tables go.")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-
-
 def made_by(args: argparse.Namespace, models: Sequence[Model]) -> str:
     """Return the sentence that says how the tables were made."""
     names = ", ".join(f"`{each.name}` ({each.weights[:12] or 'random'})" for each in models)
@@ -114,7 +98,7 @@ def sources(args: argparse.Namespace) -> Iterator[tuple[str, Iterator[Source]]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     args = options(arguments)
     if args.write:
-        with_block(args.write, "")  # before hours are spent
+        pages.with_block(args.write, BLOCK, "")  # before hours are spent
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     settings = Settings(args.split, args.samples, args.steps, args.recycles, args.seed)
     names = [name for name in dict.fromkeys((*args.models.split(","), args.baseline)) if name]
@@ -133,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     baselines = [*([args.baseline] if args.baseline else []), HELIX]
     text = f"{made_by(args, models)}\n\n{report(sets, left, args.longest, baselines)}"
     if args.write:
-        write_text(args.write, with_block(args.write, text))
+        pages.write_block(args.write, BLOCK, text)
     print(f"\n{text}")
 
 

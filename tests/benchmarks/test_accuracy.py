@@ -317,13 +317,14 @@ def test_an_interrupted_run_goes_on(accuracy, tmp_path, monkeypatch):
 
 def test_tables_go_between_the_marks_of_a_page(accuracy, tmp_path):
     main, page = accuracy.main, tmp_path / "page.md"
-    page.write_text(f"# Results\n\n{main.BEGIN}\nold\n{main.END}\n\nafter\n")
-    assert main.with_block(page, "new") == f"# Results\n\n{main.BEGIN}\n\nnew\n\n{main.END}\n\nafter\n"
-    for text in ("no marks", main.BEGIN, main.END + main.BEGIN, f"{main.BEGIN}{main.BEGIN}{main.END}"):
+    begin, end = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
+    page.write_text(f"# Results\n\n{begin}\nold\n{end}\n\nafter\n")
+    assert main.pages.with_block(page, main.BLOCK, "new") == f"# Results\n\n{begin}\n\nnew\n\n{end}\n\nafter\n"
+    for text in ("no marks", begin, end + begin, f"{begin}{begin}{end}"):
         page.write_text(text)
         with pytest.raises(InputError, match="does not have the comments"):
-            main.with_block(page, "new")
+            main.pages.with_block(page, main.BLOCK, "new")
         assert page.read_text() == text
     with pytest.raises(InputError, match="cannot be read"):
-        main.with_block(tmp_path / "none.md", "new")
+        main.pages.with_block(tmp_path / "none.md", main.BLOCK, "new")
     assert "alphafold3-mini" in main.options(["data"]).models.split(",")

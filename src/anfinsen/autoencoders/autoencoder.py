@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from .base import BaseAutoencoder
-from .likelihoods import likelihood_named
 from .objectives import Objective, PlainObjective
 from .parameters import check_flag
 
@@ -94,4 +93,4 @@ class Autoencoder(BaseAutoencoder):
         check_flag(self, "tied_weights")
 
     def _objective(self) -> Objective:
-        return PlainObjective(likelihood_named(self.likelihood))
+        return PlainObjective.of(self)

@@ -16,10 +16,9 @@ from anfinsen.common.errors import ParameterError
 
 from .base import BaseAutoencoder
 from .convolutional_network import ConvolutionalNetwork, ConvolutionalNetworkConfig
-from .likelihoods import likelihood_named
 from .networks import Network
-from .objectives import NOISES, PENALTIES, DenoisingObjective, PlainObjective, SparseObjective, VariationalObjective
-from .parameters import check_choice, check_number, check_whole, check_widths
+from .objectives import DenoisingObjective, PlainObjective, SparseObjective, VariationalObjective
+from .parameters import check_choice, check_noise, check_penalty, check_whole, check_widths
 from .variational import VariationalAutoencoder
 
 OBJECTIVES = ("plain", "denoising", "sparse", "variational")
@@ -155,13 +154,8 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_choice(self, "objective", OBJECTIVES)
-        check_choice(self, "noise", NOISES)
-        check_number(self, "noise_level", 0.0, math.inf if self.noise == "gaussian" else 1.0)
-        check_choice(self, "penalty", PENALTIES)
-        check_number(self, "strength")
-        check_number(self, "sparsity", 1e-6, 1 - 1e-6)
-        if self.k is not None:
-            check_whole(self, "k", 1)
+        check_noise(self)
+        check_penalty(self)
         check_whole(self, "kernel_size", 1)
         if self.kernel_size % 2 == 0:
             raise ParameterError(
@@ -171,15 +165,14 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
         self._given_shape()
 
     def _objective(self) -> Any:
-        likelihood = likelihood_named(self.likelihood)
         if self.objective == "variational":
             return super()._objective()
-        if self.objective == "denoising":
-            return DenoisingObjective(likelihood, self.noise, float(self.noise_level))
-        if self.objective == "sparse":
-            k = max(1, int(self.n_components) // 4) if self.k is None else int(self.k)
-            return SparseObjective(likelihood, self.penalty, float(self.strength), float(self.sparsity), k)
-        return PlainObjective(likelihood)
+        kinds: dict[str, type[PlainObjective]] = {
+            "plain": PlainObjective,
+            "denoising": DenoisingObjective,
+            "sparse": SparseObjective,
+        }
+        return kinds[self.objective].of(self)
 
     # Images and rows
 

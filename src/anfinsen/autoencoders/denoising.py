@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .base import BaseAutoencoder
-from .likelihoods import likelihood_named
-from .objectives import NOISES, DenoisingObjective, Objective
-from .parameters import check_choice, check_flag, check_number
+from .objectives import DenoisingObjective, Objective
+from .parameters import check_flag, check_noise
 
 
 class DenoisingAutoencoder(BaseAutoencoder):
@@ -79,8 +77,7 @@ class DenoisingAutoencoder(BaseAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_flag(self, "tied_weights")
-        check_choice(self, "noise", NOISES)
-        check_number(self, "noise_level", 0.0, math.inf if self.noise == "gaussian" else 1.0)
+        check_noise(self)
 
     def _objective(self) -> Objective:
-        return DenoisingObjective(likelihood_named(self.likelihood), self.noise, float(self.noise_level))
+        return DenoisingObjective.of(self)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from anfinsen.common.seeding import gaussian
 
-from .likelihoods import Gaussian, Likelihood
+from .likelihoods import Gaussian, Likelihood, likelihood_named
 from .networks import Network
 
 Noise = Literal["gaussian", "masking", "salt_and_pepper"]
@@ -68,9 +68,14 @@ class Objective(Protocol):
 class PlainObjective:
     """Reproduce the rows (Hinton and Salakhutdinov 2006)."""
 
+    codes_per_component: ClassVar[int] = 1
+    settled_epoch: ClassVar[int] = 0
     likelihood: Likelihood
-    codes_per_component: int = 1
-    settled_epoch: int = 0
+
+    @classmethod
+    def of(cls, owner: Any) -> PlainObjective:
+        """Return the objective that an estimator's parameters ask for."""
+        return cls(likelihood_named(owner.likelihood))
 
     def prepare(self, network: Network) -> None:
         """Do nothing."""
@@ -78,6 +83,10 @@ class PlainObjective:
     def code(self, raw: Float[Tensor, "n codes"]) -> Float[Tensor, "n components"]:
         """Return the codes themselves."""
         return raw
+
+    def damage(self, x: Float[Tensor, "n features"], generator: torch.Generator) -> Float[Tensor, "n features"]:
+        """Return what the network is shown of rows: all."""
+        return x
 
     def loss(
         self,
@@ -87,13 +96,14 @@ class PlainObjective:
         generator: torch.Generator,
         epoch: int | None,
     ) -> Losses:
-        """Return the mean reconstruction error."""
-        error = (weights * self.likelihood.error(network.decode(network.encode(x)), x)).mean()
+        """Return the mean error of what is made of the rows that are shown, against the whole ones."""
+        output = network.decode(network.encode(self.damage(x, generator)))
+        error = (weights * self.likelihood.error(output, x)).mean()
         return error, {"reconstruction": error}
 
 
 @dataclass(frozen=True)
-class DenoisingObjective:
+class DenoisingObjective(PlainObjective):
     """Reproduce rows from their damaged copies (Vincent et al., ICML 2008; JMLR 11, 2010).
 
     Attributes:
@@ -103,18 +113,13 @@ class DenoisingObjective:
         level: standard deviation, or share of the numbers.
     """
 
-    likelihood: Likelihood
     noise: str
     level: float
-    codes_per_component: int = 1
-    settled_epoch: int = 0
 
-    def prepare(self, network: Network) -> None:
-        """Do nothing."""
-
-    def code(self, raw: Float[Tensor, "n codes"]) -> Float[Tensor, "n components"]:
-        """Return the codes themselves."""
-        return raw
+    @classmethod
+    def of(cls, owner: Any) -> DenoisingObjective:
+        """Return the objective that an estimator's parameters ask for."""
+        return cls(likelihood_named(owner.likelihood), owner.noise, float(owner.noise_level))
 
     def damage(self, x: Float[Tensor, "n features"], generator: torch.Generator) -> Float[Tensor, "n features"]:
         """Return a damaged copy of rows."""
@@ -126,22 +131,9 @@ class DenoisingObjective:
         extreme = torch.where(chance < 0.5 * self.level, x.amin(0), x.amax(0))
         return torch.where(chance < self.level, extreme, x)
 
-    def loss(
-        self,
-        network: Network,
-        x: Float[Tensor, "n features"],
-        weights: Float[Tensor, " n"],
-        generator: torch.Generator,
-        epoch: int | None,
-    ) -> Losses:
-        """Return the mean error of what is made of damaged rows, against the whole ones."""
-        output = network.decode(network.encode(self.damage(x, generator)))
-        error = (weights * self.likelihood.error(output, x)).mean()
-        return error, {"reconstruction": error}
-
 
 @dataclass(frozen=True)
-class SparseObjective:
+class SparseObjective(PlainObjective):
     """Reproduce the rows with few components at a time.
 
     Attributes:
@@ -152,16 +144,16 @@ class SparseObjective:
         strength: factor of the penalty. sparsity: wanted mean of each sigmoid code, between 0 and 1. k: codes kept.
     """
 
-    likelihood: Likelihood
     penalty: str
     strength: float
     sparsity: float
     k: int
-    codes_per_component: int = 1
-    settled_epoch: int = 0
 
-    def prepare(self, network: Network) -> None:
-        """Do nothing."""
+    @classmethod
+    def of(cls, owner: Any) -> SparseObjective:
+        """Return the objective that an estimator's parameters ask for; ``k`` None: a quarter of the components."""
+        k = max(1, int(owner.n_components) // 4) if owner.k is None else int(owner.k)
+        return cls(likelihood_named(owner.likelihood), owner.penalty, float(owner.strength), float(owner.sparsity), k)
 
     def code(self, raw: Float[Tensor, "n codes"]) -> Float[Tensor, "n components"]:
         """Return rectified codes (L1), sigmoid codes (KL), or the k largest and zeros (top-k)."""

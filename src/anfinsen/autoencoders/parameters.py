@@ -13,6 +13,7 @@ from anfinsen.common.errors import ParameterError
 
 from .likelihoods import LIKELIHOODS
 from .networks import ACTIVATIONS
+from .objectives import NOISES, PENALTIES
 
 
 def check_choice(owner: object, name: str, choices: Collection[str | None]) -> None:
@@ -78,6 +79,29 @@ def check_widths(owner: object, name: str) -> tuple[int, ...]:
     except TypeError:
         pass
     raise _wrong(owner, name, value, "positive whole numbers, such as (64, 32), or ()")
+
+
+def check_noise(owner: Any) -> None:
+    """Check the parameters of a denoising objective.
+
+    Raises:
+        ParameterError: one is not valid.
+    """
+    check_choice(owner, "noise", NOISES)
+    check_number(owner, "noise_level", 0.0, math.inf if owner.noise == "gaussian" else 1.0)
+
+
+def check_penalty(owner: Any) -> None:
+    """Check the parameters of a sparse objective.
+
+    Raises:
+        ParameterError: one is not valid.
+    """
+    check_choice(owner, "penalty", PENALTIES)
+    check_number(owner, "strength")
+    check_number(owner, "sparsity", 1e-6, 1 - 1e-6)
+    if owner.k is not None:
+        check_whole(owner, "k", 1)
 
 
 def check_common(owner: Any) -> None:

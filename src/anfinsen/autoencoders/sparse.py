@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .base import BaseAutoencoder
-from .likelihoods import likelihood_named
-from .objectives import PENALTIES, Objective, SparseObjective
-from .parameters import check_choice, check_flag, check_number, check_whole
+from .objectives import Objective, SparseObjective
+from .parameters import check_flag, check_penalty
 
 
 class SparseAutoencoder(BaseAutoencoder):
@@ -85,14 +84,7 @@ class SparseAutoencoder(BaseAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_flag(self, "tied_weights")
-        check_choice(self, "penalty", PENALTIES)
-        check_number(self, "strength")
-        check_number(self, "sparsity", 1e-6, 1 - 1e-6)
-        if self.k is not None:
-            check_whole(self, "k", 1)
+        check_penalty(self)
 
     def _objective(self) -> Objective:
-        k = max(1, int(self.n_components) // 4) if self.k is None else int(self.k)
-        return SparseObjective(
-            likelihood_named(self.likelihood), self.penalty, float(self.strength), float(self.sparsity), k
-        )
+        return SparseObjective.of(self)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .adaptive_layer_norm import AdaptiveLayerNorm, Modulation, OutputGate, lecun_
 from .attention import MASKED, attend_rows, biased_attention
 from .linear import linear
+from .memory import in_place, scratch
 from .windows import Windows
 
 PairNorm = Literal["affine", "scale", "none"]
@@ -143,7 +144,10 @@ class GatedAttention(nn.Module):
         """Return the output of sequence-local attention from ``x_q`` to ``x_k``, times ``gate``, plus ``plus``."""
         of_q, of_kv, of_g = torch.split(self.projection.weight, [self.width, 2 * self.width, self.width])
         q = windows.split_queries(self._split(linear(x_q, of_q, self.query_bias)), -3)
-        k, v = windows.gather_keys(linear(x_k, of_kv), -2).chunk(2, dim=-1)
+        kv = linear(x_k, of_kv)
+        shape = (*kv.shape[:-2], *windows.key_index.shape, kv.shape[-1])
+        buffer = scratch().take("window keys", shape, kv) if in_place(kv) else None
+        k, v = windows.gather_keys(kv, -2, buffer).chunk(2, dim=-1)
         k, v = self._split(k), self._split(v)
         of_window = bias.transpose(0, 1)
         if torch.is_grad_enabled():

@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from .memory import in_place, scratch
-
 WindowEdges = Literal["masked", "shifted"]
 
 
@@ -47,18 +45,12 @@ class Windows:
         dim %= x.ndim
         return x.flatten(dim, dim + 1).narrow(dim, 0, self.length)
 
-    def gather_keys(self, x: Tensor, dim: int) -> Tensor:
-        """Return ``x`` with axis ``dim`` of length L replaced by [W, keys].
-
-        Without gradients inside `reuse_buffers`, the result is valid until the next call.
-        """
+    def gather_keys(self, x: Tensor, dim: int, buffer: Tensor | None = None) -> Tensor:
+        """Return ``x`` with axis ``dim`` of length L replaced by [W, keys], in ``buffer`` if it is given."""
         dim %= x.ndim
-        shape = (*x.shape[:dim], *self.key_index.shape, *x.shape[dim + 1 :])
-        if not in_place(x):
-            return x.index_select(dim, self.key_index.flatten()).view(shape)
-        buffer = scratch().take("window keys", shape, x)
-        torch.index_select(x, dim, self.key_index.flatten(), out=buffer.flatten(dim, dim + 1))
-        return buffer
+        out = None if buffer is None else buffer.flatten(dim, dim + 1)
+        gathered = torch.index_select(x, dim, self.key_index.flatten(), out=out)
+        return gathered.view(*x.shape[:dim], *self.key_index.shape, *x.shape[dim + 1 :])
 
 
 def make_windows(mask: Bool[Tensor, " length"], queries: int, keys: int, edges: WindowEdges) -> Windows:
