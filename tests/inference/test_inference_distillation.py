@@ -250,10 +250,13 @@ def test_what_cannot_be_distilled_is_said_in_one_sentence(tmp_path):
     (tmp_path / "odd.fasta").write_text(f">x\n{SEQUENCES[0]}X\n>short\nGSW\n>good\n{SEQUENCES[1]}\n")
     (tmp_path / "ligand.yaml").write_text("name: atp\nchains:\n  - ligand: ATP\n    id: A\n")
     (tmp_path / "broken.json").write_text("{")
+    chain = f"chains:\n  - protein: {SEQUENCES[2]}\n    id: A\n    modifications: {{5: SEP}}\n"
+    (tmp_path / "modified.yaml").write_text(f"name: modified\n{chain}")
     found, failed, _ = read_unlabelled([tmp_path])
     assert [each.name for each in found] == ["good"]
     messages = sorted(outcome.message for outcome in failed)
-    assert not any(outcome.is_bug for outcome in failed) and len(messages) == 4
+    assert not any(outcome.is_bug for outcome in failed) and len(messages) == 5
+    assert any("has modified residues: distillation takes the 20 standard amino acids" in text for text in messages)
     assert any("holds 'X': distillation takes the 20 standard amino acids" in message for message in messages)
     assert any(f"has 3 residues: distillation takes {SHORTEST} or more" in message for message in messages)
     assert any("has no protein: only proteins are distilled" in message for message in messages)

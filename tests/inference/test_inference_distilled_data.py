@@ -101,6 +101,10 @@ def test_alignments_are_shown_with_the_structure(folder, tmp_path):
     data = DistilledDataset(folder.path, tmp_path / "cache")
     depth = {name: len(data.whole(number)[0].msa) for number, name in enumerate(data.files)}
     assert depth == {"long.cif": 3, "short.cif": 1}
+    # An alignment that changes is read again, though the structure is the same.
+    folder.alignment("long").write_text("".join(f">{row}\n{LONG}\n" for row in "ab"))
+    again = DistilledDataset(folder.path, tmp_path / "cache")
+    assert len(again.whole(again.files.index("long.cif"))[0].msa) == 2
 
 
 def test_the_parquet_files_hold_the_same_chains_with_their_mask(folder):

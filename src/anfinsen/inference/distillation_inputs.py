@@ -148,6 +148,15 @@ def _entries(file: Path) -> Iterator[tuple[str, str, str | None] | Outcome]:
                 raise JobError(f"Job {job.name!r} of {str(file)!r} has no protein: only proteins are distilled.")
             for entity in proteins:
                 label = job.file_name if len(proteins) == 1 else f"{job.file_name}_{entity.ids[0]}"
+                if entity.modifications:
+                    yield failure(
+                        f"{file}: {label}",
+                        JobError(
+                            f"Chain {entity.ids[0]} of job {job.name!r} has modified residues: distillation takes the "
+                            "20 standard amino acids only; leave the chain, or its modifications, out."
+                        ),
+                    )
+                    continue
                 yield label, entity.sequence, entity.unpaired_msa
     except Exception as error:
         yield failure(str(file), error)

@@ -180,12 +180,16 @@ class StructureDataset:
         path = self._folder / name
         if not path.is_file():
             raise InputError(f"{path} does not exist: expected a structure file.")
-        state = path.stat()
         config = self.config
         settings = (_FORMAT, config.features, config.conformer_seed, config.assembly)
-        identity = (name, state.st_size, state.st_mtime_ns, *settings)
+        identity = (name, *self._state(path), *settings)
         key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
         return self._cache / f"{path.name.split('.')[0]}-{key}.safetensors"
+
+    def _state(self, path: Path) -> tuple[object, ...]:
+        """What changes when the files that an example is made from do."""
+        state = path.stat()
+        return state.st_size, state.st_mtime_ns
 
 
 def sample_rows(batch: Batch, max_rows: int, rng: np.random.Generator) -> Batch:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from anfinsen.alignments import Msa, read_msa
 from anfinsen.chemistry import ChainKind, Structure
-from anfinsen.common.distilled import DistilledFolder, Kind
+from anfinsen.common.distilled import STRUCTURE_SUFFIX, DistilledFolder, Kind
 from anfinsen.common.errors import ConfigError, InputError
 from anfinsen.common.progress import Progress
 from anfinsen.nn.batch import Batch, Labels
@@ -70,6 +70,11 @@ class DistilledDataset(StructureDataset):
         """Return file number ``file`` of `files`, uncropped; its labels say that they are predicted."""
         batch, labels = super().whole(file)
         return batch, dataclasses.replace(labels, predicted=True)
+
+    def _state(self, path: Path) -> tuple[object, ...]:
+        """Also of the chain's alignment."""
+        alignment = self._distilled.alignment(path.name.removesuffix(STRUCTURE_SUFFIX))
+        return *super()._state(path), *(super()._state(alignment) if alignment.is_file() else ())
 
     def _given(self, structure: Structure) -> dict[str, Msa]:
         """The alignment of the one chain of ``structure``, by chain id; empty where there is none."""
