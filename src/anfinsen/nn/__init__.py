@@ -1,8 +1,8 @@
 """Room: nn."""
 
 from .adaptive_layer_norm import AdaptiveLayerNorm
-from .attention import watch_attention
-from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig
+from .attention import Shown, watch, watch_attention
+from .attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, GatedAttention
 from .conditioned_transition import ConditionedTransition, ConditionedTransitionConfig
 from .diffusion_transformer import DiffusionTransformer, DiffusionTransformerConfig
 from .fourier_embedding import FourierEmbedding
@@ -26,6 +26,7 @@ __all__ = [
     "DiffusionTransformer",
     "DiffusionTransformerConfig",
     "FourierEmbedding",
+    "GatedAttention",
     "MsaColumnAttention",
     "MsaColumnGlobalAttention",
     "MsaRowAttention",
@@ -35,6 +36,7 @@ __all__ = [
     "PairformerBlock",
     "PairformerConfig",
     "RowAttention",
+    "Shown",
     "Transition",
     "TriangleAttention",
     "TriangleMultiplication",
@@ -42,5 +44,6 @@ __all__ = [
     "chunk_budget",
     "make_windows",
     "reuse_buffers",
+    "watch",
     "watch_attention",
 ]

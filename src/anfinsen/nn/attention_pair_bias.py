@@ -17,7 +17,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import AdaptiveLayerNorm, Modulation, OutputGate, lecun_
-from .attention import MASKED, attend_rows, biased_attention
+from .attention import (
+    MASKED,
+    attend_rows,
+    attention_weights,
+    biased_attention,
+    gates_are_watched,
+    is_watched,
+    show_gates,
+    show_rows,
+    show_weights,
+)
 from .linear import linear
 from .memory import in_place, scratch
 from .windows import Windows
@@ -123,6 +133,8 @@ class GatedAttention(nn.Module):
         q, k, v = (
             self._split(y) for y in linear(x, of_qkv, F.pad(self.query_bias, (0, 2 * self.width))).chunk(3, dim=-1)
         )
+        if is_watched(self):
+            show_rows(self, _heads_first(_rows(q, 3)), _heads_first(_rows(k, 3)), bias[None])
         if torch.is_grad_enabled():
             shared = bias.expand(*x.shape[:-2], *bias.shape)
             attended = biased_attention(_heads_first(q), _heads_first(k), _heads_first(v), shared)
@@ -150,6 +162,10 @@ class GatedAttention(nn.Module):
         k, v = windows.gather_keys(kv, -2, buffer).chunk(2, dim=-1)
         k, v = self._split(k), self._split(v)
         of_window = bias.transpose(0, 1)
+        if is_watched(self):
+            for of_q, of_k in zip(_rows(q, 4), _rows(k, 4), strict=True):
+                weights = attention_weights(_heads_first(of_q), _heads_first(of_k), of_window)
+                show_weights(self, weights, windows=windows)
         if torch.is_grad_enabled():
             shared = of_window.expand(*q.shape[:-3], -1, -1, -1)
             attended = biased_attention(_heads_first(q), _heads_first(k), _heads_first(v), shared)
@@ -162,6 +178,8 @@ class GatedAttention(nn.Module):
         return self._output(windows.merge_queries(attended.flatten(-2), -3), x_q, of_g, gate, plus)
 
     def _output(self, attended: Tensor, x: Tensor, of_g: Tensor, gate: Tensor | None, plus: Tensor | None) -> Tensor:
+        if gates_are_watched(self):
+            show_gates(self, self._split(linear(x, of_g, activation="sigmoid")))
         gated = linear(x, of_g, activation="sigmoid", times=attended)
         return linear(gated, self.output.weight, times=gate, plus=plus)
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
-from .attention import MASKED, mask_keys, show_weights
+from .attention import MASKED, gates_are_watched, mask_keys, show_gates, show_weights
 from .dense import dense
 from .memory import chunk_length, in_place, items
 from .row_attention import RowAttention
@@ -134,11 +134,16 @@ class MsaColumnGlobalAttention(nn.Module):
             for start in range(0, n, length):
                 some = slice(start, min(start + length, n))
                 columns = one_msa[:, some].transpose(0, 1).contiguous()
-                one_out[:, some] += self._attend(columns, one_mask[:, some].transpose(0, 1)).transpose(0, 1)
+                update = self._attend(columns, one_mask[:, some].transpose(0, 1), start, n)
+                one_out[:, some] += update.transpose(0, 1)
         return out
 
     def _attend(
-        self, msa: Float[Tensor, "*batch n s c_m"], mask: Bool[Tensor, "*batch n s"]
+        self,
+        msa: Float[Tensor, "*batch n s c_m"],
+        mask: Bool[Tensor, "*batch n s"],
+        start: int = 0,
+        total: int | None = None,
     ) -> Float[Tensor, "*batch n s c_m"]:
         z = self.norm(msa)
         present = mask.to(z.dtype)
@@ -147,9 +152,12 @@ class MsaColumnGlobalAttention(nn.Module):
         key, value = self.key_value(z).chunk(2, dim=-1)
         logits = torch.matmul(query, key.transpose(-1, -2))
         weights = torch.softmax(logits.masked_fill(~mask[..., None, :], MASKED), dim=-1)
-        show_weights(self, weights)
+        show_weights(self, weights, start, total)
         attended = torch.matmul(weights, value).flatten(-2)[..., None, :]
-        update: Tensor = self.output(torch.sigmoid(self.gate(z)) * attended)
+        gate = torch.sigmoid(self.gate(z))
+        if gates_are_watched(self):
+            show_gates(self, gate.view(*gate.shape[:-1], self.heads, self.c_head), start, total)
+        update: Tensor = self.output(gate * attended)
         return update
 
 

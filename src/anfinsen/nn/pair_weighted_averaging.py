@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .adaptive_layer_norm import lecun_
-from .attention import mask_keys
+from .attention import gates_are_watched, mask_keys, show_gates, show_weights
 from .memory import chunk_length, in_place, items
 
 
@@ -60,17 +60,24 @@ class PairWeightedAveraging(nn.Module):
             weights = self._weights(one_pair, one_mask)
             length = chunk_length(one_msa.shape[0], row_bytes, msa.device)
             for start in range(0, one_msa.shape[0], length):
-                one_out[start : start + length] += self._average(one_msa[start : start + length], weights)
+                some = one_msa[start : start + length]
+                one_out[start : start + length] += self._average(some, weights, start, one_msa.shape[0])
         return out
 
     def _weights(
         self, pair: Float[Tensor, "*batch n n c_z"], mask: Bool[Tensor, "*batch n"]
     ) -> Float[Tensor, "*batch heads n n"]:
         logits = self.weights(self.norm_pair(pair)).movedim(-1, -3)
-        return torch.softmax(mask_keys(logits, mask), dim=-1)
+        weights = torch.softmax(mask_keys(logits, mask), dim=-1)
+        show_weights(self, weights)
+        return weights
 
     def _average(
-        self, msa: Float[Tensor, "*batch s n c_m"], weights: Float[Tensor, "*batch heads n n"]
+        self,
+        msa: Float[Tensor, "*batch s n c_m"],
+        weights: Float[Tensor, "*batch heads n n"],
+        start: int = 0,
+        total: int | None = None,
     ) -> Float[Tensor, "*batch s n c_m"]:
         value, gate = self.projection(self.norm_msa(msa)).chunk(2, dim=-1)
         # [heads, n, s x c]: one matrix product per head for all rows.
@@ -78,5 +85,8 @@ class PairWeightedAveraging(nn.Module):
         mixed = torch.matmul(weights, value)
         mixed = mixed.view(*mixed.shape[:-1], msa.shape[-3], self.c_head)
         mixed = mixed.movedim(-4, -2).transpose(-3, -4).flatten(-2)
-        update: Tensor = self.output(torch.sigmoid(gate) * mixed)
+        gate = torch.sigmoid(gate)
+        if gates_are_watched(self):
+            show_gates(self, gate.view(*gate.shape[:-1], self.heads, self.c_head), start, total)
+        update: Tensor = self.output(gate * mixed)
         return update

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .adaptive_layer_norm import lecun_
-from .attention import MASKED, attention_weights, biased_attention, is_watched, show_weights
+from .attention import (
+    MASKED,
+    attention_weights,
+    biased_attention,
+    gates_are_watched,
+    is_watched,
+    show_gates,
+    show_rows,
+    show_weights,
+)
 from .linear import product
 from .memory import KEPT_BYTES, chunk_length, scratch
 
@@ -58,7 +67,7 @@ class RowAttention(nn.Module):
         """
         rows, n = z.shape[-3:-1]
         weights_per_row = math.prod(z.shape[:-3]) * self.heads * n * n * z.element_size()
-        if weights_per_row * rows <= KEPT_BYTES or is_watched(self):
+        if weights_per_row * rows <= KEPT_BYTES or is_watched(self) or gates_are_watched(self):
             return self._attend(z, bias, mask)
         length = chunk_length(rows, weights_per_row, z.device)
         parts = [
@@ -84,9 +93,6 @@ class RowAttention(nn.Module):
 
         A row of ``out`` changes only after its row of ``z`` was read.
         """
-        if is_watched(self):
-            out += self._attend(self.norm(z), bias, mask)
-            return
         rows, n, width = z.shape[0], z.shape[1], self.heads * self.c_head
         length = chunk_length(rows, 4 * width * n * z.element_size(), z.device)
         buffer = scratch().take("hidden", (length * n * 4 * width,), z)
@@ -99,10 +105,15 @@ class RowAttention(nn.Module):
             torch.mm(normal.view(count * n, -1), projection, out=both)
             q, k, v, gate = both.view(count, n, 4, self.heads, self.c_head).unbind(2)
             logit_bias = _logit_bias(bias, _some_rows(mask, some), z)
+            if is_watched(self):
+                show_rows(self, q.transpose(1, 2), k.transpose(1, 2), logit_bias, start, rows)
             attended = biased_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), logit_bias)
             if self.gate_bias is not None:
                 gate += self.gate_bias.view(self.heads, self.c_head)
-            gate.sigmoid_().mul_(attended.transpose(1, 2))
+            gate.sigmoid_()
+            if gates_are_watched(self):
+                show_gates(self, gate.clone(), start, rows)  # the buffer is written to next
+            gate.mul_(attended.transpose(1, 2))
             out[some] += product(both[:, 3 * width :], output, self.output.bias).view(count, n, -1)
 
     def _attend(
@@ -115,14 +126,14 @@ class RowAttention(nn.Module):
         q, k, v = self._split(q), self._split(k), self._split(v)
         logit_bias = _logit_bias(bias, mask, q)
         if is_watched(self):
-            weights = attention_weights(q, k, logit_bias)
-            show_weights(self, weights)
-            attended = torch.matmul(weights, v)
-        else:
-            attended = biased_attention(q, k, v, logit_bias)
+            show_weights(self, attention_weights(q, k, logit_bias))
+        attended = biased_attention(q, k, v, logit_bias)
         if self.gate_bias is not None:
             gate = gate + self.gate_bias
-        update: Tensor = self.output(torch.sigmoid(gate) * attended.transpose(-2, -3).flatten(-2))
+        gate = torch.sigmoid(gate)
+        if gates_are_watched(self):
+            show_gates(self, gate.view(*gate.shape[:-1], self.heads, self.c_head))
+        update: Tensor = self.output(gate * attended.transpose(-2, -3).flatten(-2))
         return update
 
     def _split(self, x: Tensor) -> Tensor:

@@ -13,21 +13,23 @@ from ..common.errors import MissingExtraError
 
 
 def filled(name: str, parts: Mapping[str, str], scripts: Sequence[str] = ()) -> str:
-    """Return the page ``assets/NAME.html`` with ``parts`` in their places, besides style, plotly and the page's script.
+    """Return the page ``assets/NAME.html`` with ``parts`` in their places, besides style, the page's script, and plotly
+    where the page has a place for it.
 
     ``scripts`` names more assets, without ``.js``, that the page's script makes use of.
 
     Raises:
-        MissingExtraError: plotly is not installed.
+        MissingExtraError: the page needs plotly, and it is not installed.
     """
     parts = {
         **parts,
         "STYLE": _asset("report.css"),
-        "PLOTLY": packed_library("plotly", "package_data/plotly.min.js"),
         # In a function, so that no name of ours meets one of the libraries'.
         "SCRIPT": f"(() => {{\n{''.join(_asset(f'{each}.js') for each in ('page', *scripts, name))}}})();\n",
     }
     pieces = _asset(f"{name}.html").split("@@")
+    if "PLOTLY" in pieces[1::2]:  # megabytes that not every page needs
+        parts["PLOTLY"] = packed_library("plotly", "package_data/plotly.min.js")
     # Every second piece is a name; splitting (not replacing) keeps names in the user's texts from being filled in.
     return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from anfinsen.geometry import express_in_frames, gram_schmidt_frames, pairwise_distances
-from anfinsen.nn.attention import MASKED, is_watched, show_weights
+from anfinsen.nn.attention import MASKED, show_weights
 from anfinsen.nn.batch import AlphaFold2Batch
 from anfinsen.nn.dense import dense
 from anfinsen.nn.memory import chunk_length, in_place
@@ -84,10 +84,10 @@ class TemplatePointwiseAttention(nn.Module):
         n = pair.shape[0]
         count, item = templates.shape[0], pair.element_size()
         length = chunk_length(n, 2 * n * (count + 1) * self.heads * self.c_head * item, pair.device)
-        if not in_place(pair) or is_watched(self):
+        if not in_place(pair):
             length = n
         parts = [
-            self._attend(templates[:, start : start + length], pair[start : start + length], mask)
+            self._attend(templates[:, start : start + length], pair[start : start + length], mask, (start, n))
             for start in range(0, n, length)
         ]
         return torch.cat(parts) * mask.any()
@@ -97,13 +97,14 @@ class TemplatePointwiseAttention(nn.Module):
         templates: Float[Tensor, "t i j c_t"],
         pair: Float[Tensor, "i j c_z"],
         mask: Bool[Tensor, "t"],
+        place: tuple[int, int],
     ) -> Float[Tensor, "i j c_z"]:
         heads = (self.heads, self.c_head)
         query = self.query(pair).unflatten(-1, heads) * self.c_head**-0.5
         key, value = (x.unflatten(-1, heads) for x in self.key_value(templates).chunk(2, dim=-1))
         logits = (query * key).sum(-1).masked_fill(~mask[:, None, None, None], MASKED)
         weights = torch.softmax(logits, dim=0)
-        show_weights(self, weights.movedim(0, -1)[..., None, :])
+        show_weights(self, weights.movedim(0, -1)[..., None, :], *place)
         attended = (weights[..., None] * value).sum(0)
         return self.output(attended.flatten(-2))  # type: ignore[no-any-return]  # nn.Module.__call__ is untyped
 

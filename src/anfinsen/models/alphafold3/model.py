@@ -12,12 +12,15 @@ from anfinsen.common.errors import NonFiniteError
 from anfinsen.common.seeding import Generators, gaussian
 from anfinsen.diffusion import alphafold3_sigmas, sample
 from anfinsen.geometry import centre_random_augmentation
+from anfinsen.nn import GatedAttention, PairWeightedAveraging, RowAttention
 from anfinsen.nn.batch import Batch
 
 from .config import AlphaFold3Config
 from .diffusion_module import DiffusionModule
 from .heads import ConfidenceHead, ConfidenceLogits, DistogramHead, TrunkOutput
 from .trunk import Trunk
+
+ATTENTION_KINDS = (RowAttention, PairWeightedAveraging, GatedAttention)
 
 
 class AlphaFold3(nn.Module):
@@ -40,6 +43,10 @@ class AlphaFold3(nn.Module):
     def reads_templates(self) -> bool:
         """Whether templates change anything; training without them leaves the embedder's last layer at zero."""
         return bool(self.trunk_module.templates.output.weight.any())
+
+    def attention_modules(self) -> dict[str, nn.Module]:
+        """Return every attention by its name, for :func:`anfinsen.nn.watch`."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, ATTENTION_KINDS)}
 
     def trunk(
         self,
