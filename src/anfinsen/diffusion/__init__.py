@@ -1,9 +1,11 @@
-"""The one diffusion core: noise levels, preconditioning, training noise, samplers, guidance.
+"""The one diffusion core: noise levels, preconditioning, training noise, samplers, guidance, inversion, in-painting.
 
 It knows no network, no molecule and no image.
 """
 
 from .guidance import GuidanceConfig, classifier_free_guidance
+from .inpainting import inpainting_denoiser
+from .inversion import invert
 from .noise import (
     SIGMA_DATA,
     Final,
@@ -70,6 +72,8 @@ __all__ = [
     "ddim_sampler",
     "edm_sigmas",
     "edm_stochastic_sampler",
+    "inpainting_denoiser",
+    "invert",
     "linear_alphas_bar",
     "linear_sigmas",
     "power_sigmas",

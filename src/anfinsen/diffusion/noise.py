@@ -120,13 +120,15 @@ def linear_sigmas(
     beta_start: float = 1e-4,
     beta_end: float = 0.02,
     final: Final = "zero",
+    sigma_max: float = math.inf,
 ) -> Float[Tensor, "levels"]:
-    """Return levels of the linear variance-preserving schedule, at evenly spaced training steps.
+    """Return levels of the linear variance-preserving schedule, at evenly spaced training steps up to ``sigma_max``.
 
     Raises:
-        ConfigError: ``steps`` is not in 1..training_steps (one less with ``final="minimum"``).
+        ConfigError: ``steps`` is not in 1..training_steps (one less with ``final="minimum"``), or is more than there
+            are up to ``sigma_max``.
     """
-    return _respaced(linear_alphas_bar(training_steps, beta_start, beta_end), steps, final)
+    return _respaced(linear_alphas_bar(training_steps, beta_start, beta_end), steps, final, sigma_max)
 
 
 def cosine_sigmas(
@@ -135,17 +137,19 @@ def cosine_sigmas(
     offset: float = 0.008,
     beta_max: float = 0.999,
     final: Final = "zero",
+    sigma_max: float = math.inf,
 ) -> Float[Tensor, "levels"]:
-    """Return levels of the cosine variance-preserving schedule, at evenly spaced training steps.
+    """Return levels of the cosine variance-preserving schedule, at evenly spaced training steps up to ``sigma_max``.
 
     Raises:
-        ConfigError: ``steps`` is not in 1..training_steps (one less with ``final="minimum"``).
+        ConfigError: ``steps`` is not in 1..training_steps (one less with ``final="minimum"``), or is more than there
+            are up to ``sigma_max``.
     """
-    return _respaced(cosine_alphas_bar(training_steps, offset, beta_max), steps, final)
+    return _respaced(cosine_alphas_bar(training_steps, offset, beta_max), steps, final, sigma_max)
 
 
-def _respaced(alphas_bar: Float[Tensor, "n"], steps: int, final: Final) -> Float[Tensor, "levels"]:
-    available = len(alphas_bar)
+def _respaced(alphas_bar: Float[Tensor, "n"], steps: int, final: Final, sigma_max: float) -> Float[Tensor, "levels"]:
+    available = int((sigmas_from_alphas_bar(alphas_bar) <= sigma_max).sum())
     wanted = steps if final == "zero" else steps + 1
     if steps < 1 or wanted > available:
         most = available if final == "zero" else available - 1

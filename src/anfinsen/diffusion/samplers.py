@@ -136,9 +136,7 @@ def sample(
     Source: AlphaFold 3 supplement, algorithm 18 (line 9 as the released code has it: the slope is taken at the noisy
     positions); EDM, algorithm 2; DDIM, equation 12.
     """
-    levels = [float(level) for level in sigmas]
-    if len(levels) < 2 or levels[-1] < 0 or not all(a > b for a, b in pairwise(levels)):
-        raise ConfigError("Noise levels must be at least two, strictly decreasing, and end at 0 or above.")
+    levels = checked_levels(sigmas)
     with torch.no_grad():
         for step, (now, following) in enumerate(pairwise(levels)):
             if before_step is not None:
@@ -152,6 +150,18 @@ def sample(
             if on_step is not None:
                 on_step()
     return x
+
+
+def checked_levels(sigmas: Float[Tensor, "levels"]) -> list[float]:
+    """Return the levels as Python floats.
+
+    Raises:
+        ConfigError: they do not decrease.
+    """
+    levels = [float(level) for level in sigmas]
+    if len(levels) < 2 or levels[-1] < 0 or not all(a > b for a, b in pairwise(levels)):
+        raise ConfigError("Noise levels must be at least two, strictly decreasing, and end at 0 or above.")
+    return levels
 
 
 def _step(

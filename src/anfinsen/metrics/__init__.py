@@ -1,7 +1,14 @@
-"""Scores of predicted structures against true ones, on numpy arrays in Å, and on structures."""
+"""Scores of predicted structures against true ones, on numpy arrays in Å; distances between sets of features."""
 
 from .calibration import ReliabilityBin, calibration_error, reliability
 from .correspondence import Correspondence, correspond
+from .frechet import (
+    KernelDistance,
+    frechet_distance,
+    gaussian_frechet_distance,
+    kernel_distance,
+    polynomial_mmd,
+)
 from .interfaces import DockQ, dockq, has_clash
 from .lddt import Lddt, lddt
 from .ligands import LigandScore, ligand_scores
@@ -16,6 +23,7 @@ from .superposed import SuperposedScores, rmsd, superposed_scores, tm_distance, 
 __all__ = [
     "Correspondence",
     "DockQ",
+    "KernelDistance",
     "Lddt",
     "LigandScore",
     "Ramachandran",
@@ -27,9 +35,13 @@ __all__ = [
     "contact_precision",
     "correspond",
     "dockq",
+    "frechet_distance",
+    "gaussian_frechet_distance",
     "has_clash",
+    "kernel_distance",
     "lddt",
     "ligand_scores",
+    "polynomial_mmd",
     "pose_checks",
     "ramachandran",
     "reliability",
