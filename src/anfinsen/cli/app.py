@@ -15,11 +15,13 @@ import typer
 from anfinsen import __version__
 from anfinsen.common.errors import AnfinsenError
 
+from .attention import attention
 from .autoencode import autoencode
 from .couplings import couplings
 from .distill import distill
 from .evaluate import evaluate
 from .failures import tracebacks_wanted
+from .image import image
 from .inspect import inspect
 from .predict import predict
 from .search import search
@@ -38,9 +40,11 @@ app.command()(predict)
 app.command()(inspect)
 app.command()(search)
 app.command()(couplings)
+app.command()(attention)
 app.command()(evaluate)
 app.command()(distill)
 app.command()(autoencode)
+app.command()(image)
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 

@@ -1,0 +1,133 @@
+"""Pictures as tensors: any file or PIL image brought to 64 pixels on white, and back."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anfinsen.common.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIZE = 64  # pixels of a side
+
+
+def require_pillow() -> None:
+    """Make sure that pictures can be read and written.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    try:
+        import PIL.Image  # noqa: F401 - whether it is there is the question
+    except ImportError as error:
+        raise MissingExtraError("Pictures need Pillow: pip install 'anfinsen[images]'.") from error
+
+
+def read_picture(picture: Path | str | Image | Tensor) -> Float[Tensor, "3 64 64"]:
+    """Return a picture as 64 x 64 pixels, RGB in [-1, 1].
+
+    It is turned as its EXIF data say, made smaller or larger with its shape kept, and laid in the middle of a white
+    square; what is transparent becomes white. Of several frames the first is taken.
+
+    Args:
+        picture: a file, a PIL image, or such a tensor already.
+
+    Raises:
+        InputError: the file is missing, or is no picture that can be read. MissingExtraError: Pillow is not installed.
+    """
+    if isinstance(picture, Tensor):
+        if tuple(picture.shape) != (3, SIZE, SIZE) or not bool(torch.isfinite(picture).all()):
+            raise InputError(f"The picture's shape is {tuple(picture.shape)}: expected finite numbers, 3 x 64 x 64.")
+        return picture.float().clamp(-1, 1)
+    image = _on_white(_opened(picture))
+    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
+
+
+def read_mask(picture: Path | str | Image) -> Bool[Tensor, "64 64"]:
+    """Return where a mask is white: what is to be painted. Elsewhere the picture is kept.
+
+    The mask is brought to 64 pixels as the picture is; the white around one that is no square is painted, too.
+
+    Raises:
+        InputError: as `read_picture`, or nothing or everything is white.
+    """
+    white = read_picture(picture).mean(0) > 0
+    if not bool(white.any()) or bool(white.all()):
+        what = "everything" if bool(white.all()) else "nothing"
+        raise InputError(
+            f"The mask {_name(picture)} is white for {what}: expected white where to paint, and black elsewhere."
+        )
+    return white
+
+
+def to_pil(pictures: Float[Tensor, "n 3 h w"]) -> list[Image]:
+    """Return pictures in [-1, 1] as PIL images.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    require_pillow()
+    from PIL import Image
+
+    return [Image.fromarray(pixels) for pixels in to_bytes(pictures).numpy()]
+
+
+def to_bytes(pictures: Float[Tensor, "n 3 h w"]) -> Tensor:
+    """Return pictures in [-1, 1] as bytes [n, h, w, 3]; numbers beyond become black or white."""
+    scaled = ((pictures.float() + 1) * 127.5).round().clamp(0, 255)
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def _name(picture: Path | str | Image) -> str:
+    return str(picture) if isinstance(picture, (Path, str)) else "given"
+
+
+def _opened(picture: Path | str | Image) -> Image:
+    require_pillow()
+    from PIL import Image, ImageOps
+
+    if not isinstance(picture, (Path, str)):
+        return picture
+    path = Path(picture)
+    if not path.exists():
+        raise InputError(f"Picture {str(path)!r} does not exist: check the path.")
+    try:
+        with warnings.catch_warnings():
+            # Warns of pictures so large that opening them may take all memory; whether a file is one is not known.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return ImageOps.exif_transpose(image)
+    # Pillow's readers raise many kinds of errors on damaged files.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(
+            f"{path} cannot be read as a picture: expected a whole PNG, JPEG, WebP or GIF file of at most "
+            f"{(Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels."
+        ) from None
+
+
+def _on_white(image: Image) -> Image:
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, which Pillow would cut off at 255
+        values = np.asarray(image, dtype=np.float64)
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-12)
+        image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    image = image.convert("RGBA")
+    scale = SIZE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    # Laid on white first: the colour of transparent pixels must not bleed into the others.
+    resized = Image.alpha_composite(white, image).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (SIZE, SIZE), (255, 255, 255))
+    square.paste(resized, ((SIZE - width) // 2, (SIZE - height) // 2))
+    return square

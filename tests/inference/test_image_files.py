@@ -1,0 +1,132 @@
+"""Pictures of any kind become 64 pixels on white; what is no picture is refused in one sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anfinsen.common.errors import InputError
+from anfinsen.inference.image_files import read_mask, read_picture, to_pil
+
+
+def saved(image: Image.Image, path: Path, **more) -> Path:
+    image.save(path, **more)
+    return path
+
+
+def colour_at(picture: torch.Tensor, row: int, column: int) -> tuple[int, ...]:
+    return tuple(((picture[:, row, column] + 1) * 127.5).round().int().tolist())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16", "I", "F"])
+def test_every_kind_of_pixels_gives_black_on_white(mode, tmp_path):
+    pixels = np.full((64, 64), 255, np.uint8)
+    pixels[16:48, 16:48] = 0
+    image = Image.fromarray(pixels)
+    if mode == "I;16":
+        image = Image.fromarray(pixels.astype(np.uint16) * 257)
+    elif mode == "I":
+        image = Image.fromarray(pixels.astype(np.int32) * 257)
+    else:
+        image = image.convert(mode)
+    picture = read_picture(saved(image, tmp_path / ("a.tiff" if mode in {"CMYK", "F", "I"} else "a.png")))
+    assert picture.shape == (3, 64, 64)
+    assert colour_at(picture, 2, 2) == (255, 255, 255)
+    assert colour_at(picture, 32, 32) == (0, 0, 0)
+
+
+def test_transparent_pixels_are_white_and_do_not_bleed(tmp_path):
+    image = Image.new("RGBA", (256, 256), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (64, 64, 192, 192))
+    picture = read_picture(saved(image, tmp_path / "a.png"))
+    assert colour_at(picture, 4, 4) == (255, 255, 255)
+    assert colour_at(picture, 32, 32) == (0, 0, 255)
+    # On the edge of blue and nothing there is no red above the white's.
+    edge = picture[:, 16, 20:44]
+    assert float((edge[0] - edge[2]).max()) <= 0.05
+
+
+def test_the_shape_is_kept_in_the_middle_of_white(tmp_path):
+    picture = read_picture(saved(Image.new("RGB", (200, 50), (0, 128, 0)), tmp_path / "a.jpg", quality=95))
+    green = (picture[0] < 0).float()
+    assert green.sum(1).max() == 64
+    assert green.sum(0).max() == 16
+    assert torch.equal(green, green.flip(0))
+    assert colour_at(read_picture(saved(Image.new("RGB", (1, 300), "red"), tmp_path / "b.png")), 32, 31) == (255, 0, 0)
+    assert read_picture(Image.new("RGB", (1, 1), "red")).min() == -1
+
+
+def test_exif_turns_the_picture(tmp_path):
+    image = Image.new("RGB", (64, 64), "white")
+    image.paste("black", (0, 0, 64, 16))  # at the top, before it is turned
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter clockwise
+    picture = read_picture(saved(image, tmp_path / "a.png", exif=exif))
+    assert colour_at(picture, 32, 60) == (0, 0, 0)
+    assert colour_at(picture, 4, 4) == (255, 255, 255)
+
+
+def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+    frames = [Image.new("P", (64, 64), 0), Image.new("P", (64, 64), 1)]
+    for frame in frames:
+        frame.putpalette([255, 0, 0, 0, 0, 255] + [0] * 762)
+    path = tmp_path / "a.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert colour_at(read_picture(path), 10, 10) == (255, 0, 0)
+
+
+def test_pictures_come_back_as_they_went_out(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    picture = read_picture(saved(Image.fromarray(pixels), tmp_path / "a.png"))
+    assert np.array_equal(np.asarray(to_pil(picture[None])[0]), pixels)
+    assert torch.equal(read_picture(picture), picture)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist"),
+        (b"", "cannot be read as a picture"),
+        (b"hello", "cannot be read as a picture"),
+        ("cut", "cannot be read as a picture"),
+        ("folder", "cannot be read as a picture"),
+    ],
+)
+def test_what_is_no_picture(content, message, tmp_path):
+    path = tmp_path / "a.png"
+    if content == "cut":
+        saved(Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)), path)
+        path.write_bytes(path.read_bytes()[:900])
+    elif content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_picture(path)
+
+
+def test_a_picture_too_large_to_open_is_refused(tmp_path, monkeypatch):
+    path = saved(Image.new("L", (300, 300)), tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
+    with pytest.raises(InputError, match="at most"):
+        read_picture(path)
+
+
+def test_a_tensor_must_be_a_picture():
+    with pytest.raises(InputError, match="expected finite numbers, 3 x 64 x 64"):
+        read_picture(torch.zeros(3, 32, 32))
+    with pytest.raises(InputError, match="expected finite numbers"):
+        read_picture(torch.full((3, 64, 64), float("nan")))
+
+
+def test_a_mask_is_white_where_to_paint(tmp_path):
+    image = Image.new("L", (128, 128), 0)
+    image.paste(255, (0, 0, 64, 128))
+    mask = read_mask(saved(image, tmp_path / "mask.png"))
+    assert bool(mask[:, :31].all())
+    assert not bool(mask[:, 33:].any())
+    for colour, what in ((0, "nothing"), (255, "everything")):
+        with pytest.raises(InputError, match=f"is white for {what}"):
+            read_mask(saved(Image.new("L", (64, 64), colour), tmp_path / "flat.png"))
