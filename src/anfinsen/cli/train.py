@@ -7,17 +7,11 @@ from typing import Annotated
 
 import typer
 
+from .train_arguments import DEFAULT_OUT, Bf16, Device, Minutes, Out, SaveEvery, Seed, Steps, Threads, ValidateEvery
+from .train_images import add_image_commands
+
 train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
 
-_Out = Annotated[Path, typer.Option(metavar="DIR", help="Checkpoints, weights and curves; a run there goes on.")]
-_Seed = Annotated[int, typer.Option(help="Decides everything random.")]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-_Threads = Annotated[int, typer.Option(help="CPU threads (0: leave as they are).")]
-_Bf16 = Annotated[bool, typer.Option(help="Compute in bfloat16 where it is safe.")]
-_Steps = Annotated[int, typer.Option(help="Optimiser steps (0: the recipe's).")]
-_Minutes = Annotated[float, typer.Option(help="Stop after so many minutes, to go on later (0: no limit).")]
-_SaveEvery = Annotated[int, typer.Option(help="Steps between checkpoints (0: only at the end).")]
-_ValidateEvery = Annotated[int, typer.Option(help="Steps between validations (0: only at the end).")]
 _Distilled = Annotated[
     list[Path] | None,
     typer.Option(metavar="DIR", help="Mix in chains of `anfinsen distill`; may be repeated.", show_default=False),
@@ -26,7 +20,6 @@ _DistilledWeight = Annotated[
     list[float] | None,
     typer.Option(metavar="W", help="Share of examples from each such folder.", show_default="as published"),
 ]
-_OUT = Path("training-output")
 
 
 @train_app.callback()
@@ -39,14 +32,14 @@ def train_alphafold3(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/, or with structure files.")
     ],
-    out: _Out = _OUT,
+    out: Out = DEFAULT_OUT,
     preset: Annotated[str, typer.Option(help="Size of the network: mini, small or full.")] = "mini",
-    seed: _Seed = 0,
-    device: _Device = "auto",
-    threads: _Threads = 0,
-    bf16: _Bf16 = True,
-    steps: _Steps = 0,
-    minutes: _Minutes = 0.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
+    bf16: Bf16 = True,
+    steps: Steps = 0,
+    minutes: Minutes = 0.0,
     start: Annotated[
         str,
         typer.Option(
@@ -61,8 +54,8 @@ def train_alphafold3(
     ] = False,
     distilled: _Distilled = None,
     distilled_weight: _DistilledWeight = None,
-    save_every: _SaveEvery = 100,
-    validate_every: _ValidateEvery = 500,
+    save_every: SaveEvery = 100,
+    validate_every: ValidateEvery = 500,
 ) -> int:
     """Train AlphaFold 3; a run found in the output folder goes on where it stopped."""
     from anfinsen.training import TrainOptions, train
@@ -96,16 +89,16 @@ def train_alphafold3(
 @train_app.command("alphafold1")
 def train_alphafold1(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/.")],
-    out: _Out = _OUT,
+    out: Out = DEFAULT_OUT,
     preset: Annotated[str, typer.Option(help="Size of the network: mini or full.")] = "mini",
-    seed: _Seed = 0,
-    device: _Device = "auto",
-    threads: _Threads = 0,
-    bf16: _Bf16 = True,
-    steps: _Steps = 0,
-    minutes: _Minutes = 0.0,
-    save_every: _SaveEvery = 100,
-    validate_every: _ValidateEvery = 500,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
+    bf16: Bf16 = True,
+    steps: Steps = 0,
+    minutes: Minutes = 0.0,
+    save_every: SaveEvery = 100,
+    validate_every: ValidateEvery = 500,
 ) -> int:
     """Train AlphaFold 1: profiles and couplings of all families first, then the network, then its confidence."""
     from anfinsen.training import TrainOptions
@@ -137,22 +130,22 @@ def train_alphafold2(
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/, and perhaps structures/.")
     ],
-    out: _Out = _OUT,
+    out: Out = DEFAULT_OUT,
     preset: Annotated[str, typer.Option(help="Size of the network: mini, monomer or ptm.")] = "mini",
-    seed: _Seed = 0,
-    device: _Device = "auto",
-    threads: _Threads = 0,
-    bf16: _Bf16 = True,
-    steps: _Steps = 0,
-    minutes: _Minutes = 0.0,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 0,
+    bf16: Bf16 = True,
+    steps: Steps = 0,
+    minutes: Minutes = 0.0,
     start: Annotated[
         str,
         typer.Option("--from", metavar="WEIGHTS", help="Fine-tune this bundled model or weights file."),
     ] = "",
     distilled: _Distilled = None,
     distilled_weight: _DistilledWeight = None,
-    save_every: _SaveEvery = 100,
-    validate_every: _ValidateEvery = 500,
+    save_every: SaveEvery = 100,
+    validate_every: ValidateEvery = 500,
 ) -> int:
     """Train AlphaFold 2; the preset mini learns trunk, structure module and confidence one after another, too."""
     from anfinsen.training import TrainOptions
@@ -180,3 +173,6 @@ def train_alphafold2(
         weights = run(options, terminal)
     typer.echo(f"Weights: {weights}")
     return 0
+
+
+add_image_commands(train_app)

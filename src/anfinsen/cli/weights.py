@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 weights_app = typer.Typer(help="Weights files: show them, make them.", no_args_is_help=True, rich_markup_mode=None)
 
 _MEGABYTE = 1e6
+_NOT_SHOWN = {"preset", "tokenizer"}  # the first has a row of its own, the second fills pages
 
 
 @weights_app.command("convert")
@@ -71,7 +72,7 @@ def _show(found: WeightsSummary) -> None:
         rows["sha256"] = info.sha256
     else:
         rows["file"] = "none: untrained, random numbers"
-    rows |= {key.replace("_", " "): value for key, value in sorted(info.metadata.items()) if key != "preset"}
+    rows |= {key.replace("_", " "): value for key, value in sorted(info.metadata.items()) if key not in _NOT_SHOWN}
     width = max(map(len, rows))
     for key, value in rows.items():
         typer.echo(f"{key:<{width}}  {value}")

@@ -10,11 +10,13 @@ from torch import nn
 from anfinsen.common.errors import WeightsError
 
 from . import alphafold1, alphafold2, alphafold3
-from .store import OLDEST, RANDOM, Family, WeightsInfo, info_of, weights_path
+from .images import IMAGE_FAMILIES
+from .store import OLDEST, RANDOM, Family, WeightsInfo, family_of, info_of, weights_path
 from .tensors import read_tensors
 
 FAMILIES: dict[str, Family[Any, Any]] = {
-    family.name: family for family in (alphafold1.FAMILY, alphafold2.FAMILY, alphafold3.FAMILY)
+    **{family.name: family for family in (alphafold1.FAMILY, alphafold2.FAMILY, alphafold3.FAMILY)},
+    **IMAGE_FAMILIES,
 }
 
 
@@ -64,7 +66,7 @@ def describe_weights(name_or_path: str) -> WeightsSummary:
 
 
 def _untrained(name: str) -> WeightsSummary:
-    family = FAMILIES.get(name.split("-", 1)[0], alphafold3.FAMILY)
+    family = FAMILIES[family_of(name)]
     preset = family.untrained_preset(name)
     config = family.presets[preset]
     info = WeightsInfo(name=name, path="", sha256="", preset=preset)

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from anfinsen.common.config import from_mapping, to_mapping
 from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.images.clip import CLIP_PRESETS
+from anfinsen.images.dalle1 import DVAE_PRESETS, TRANSFORMER_PRESETS
+from anfinsen.images.dalle2 import DECODER_PRESETS, PRIOR_PRESETS, UPSAMPLER_PRESETS
 from anfinsen.models.alphafold1 import PRESETS as ALPHAFOLD1_PRESETS
 from anfinsen.models.alphafold2 import PRESETS as ALPHAFOLD2_PRESETS
 from anfinsen.models.alphafold3 import PRESETS as ALPHAFOLD3_PRESETS
@@ -25,14 +28,21 @@ from anfinsen.models.alphafold3 import PRESETS as ALPHAFOLD3_PRESETS
 from .tensors import TensorFile, read_tensors, stored_tensors, write_tensors
 
 FORMAT = "anfinsen-weights-1"
-BUNDLED = {"alphafold3-mini": "alphafold3-mini.safetensors"}
-ALPHAFOLD1_BUNDLED = {"alphafold1-mini": "alphafold1-mini.safetensors"}
-ALPHAFOLD2_BUNDLED = {"alphafold2-mini": "alphafold2-mini.safetensors"}
 _ALL_PRESETS: dict[str, Mapping[str, object]] = {
     "alphafold3": ALPHAFOLD3_PRESETS,
     "alphafold1": ALPHAFOLD1_PRESETS,
     "alphafold2": ALPHAFOLD2_PRESETS,
+    "clip": CLIP_PRESETS,
+    "dalle2-prior": PRIOR_PRESETS,
+    "dalle2-decoder": DECODER_PRESETS,
+    "dalle2-upsampler": UPSAMPLER_PRESETS,
+    "dalle1-dvae": DVAE_PRESETS,
+    "dalle1-transformer": TRANSFORMER_PRESETS,
 }
+# Of every family the preset "mini" is bundled: files by the models' names, by family.
+BUNDLED_FILES = {family: {f"{family}-mini": f"{family}-mini.safetensors"} for family in _ALL_PRESETS}
+BUNDLED = BUNDLED_FILES["alphafold3"]
+ALPHAFOLD1_BUNDLED, ALPHAFOLD2_BUNDLED = BUNDLED_FILES["alphafold1"], BUNDLED_FILES["alphafold2"]
 RANDOM = ":random"  # ends the names of untrained models
 OLDEST = "alphafold3"  # of the files without "model"
 _HEADER = {"format", "model", "config"}  # metadata that says what the file is; the rest is about its making
@@ -69,7 +79,19 @@ def bundled_path(file: str) -> Path:
 
 
 def _all_bundled() -> dict[str, str]:
-    return {**BUNDLED, **ALPHAFOLD1_BUNDLED, **ALPHAFOLD2_BUNDLED}
+    return {name: file for files in BUNDLED_FILES.values() for name, file in files.items()}
+
+
+def family_of(name: str) -> str:
+    """Return the family of a model's name: "dalle2-prior" of "dalle2-prior-mini".
+
+    Raises:
+        ConfigError: it begins like none.
+    """
+    for family in _ALL_PRESETS:
+        if name.startswith(f"{family}-"):
+            return family
+    raise ConfigError(f"Unknown model {name!r}: expected one of {', '.join(model_names())}, or a weights file.")
 
 
 def model_names() -> list[str]:
@@ -194,9 +216,8 @@ class Family(Generic[ModelT, ConfigT]):
         Raises:
             ConfigError: there is no such preset.
         """
-        family, _, preset = name.removesuffix(RANDOM).partition("-")
-        if family not in _ALL_PRESETS:
-            raise ConfigError(f"Unknown model {name!r}: expected one of {', '.join(model_names())}, or a weights file.")
+        family = family_of(name)
+        preset = name.removesuffix(RANDOM).removeprefix(f"{family}-")
         if family != self.name or preset not in self.presets:
             raise ConfigError(
                 f"Unknown model {name!r}: expected {self.name}-PRESET{RANDOM} with one of {', '.join(self.presets)} "

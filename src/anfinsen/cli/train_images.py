@@ -1,0 +1,191 @@
+"""`anfinsen train clip` and the commands of the other image networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .train_arguments import DEFAULT_OUT, Bf16, Device, Minutes, Out, SaveEvery, Seed, Steps, Threads, ValidateEvery
+
+if TYPE_CHECKING:
+    from anfinsen.training.images_options import ImageTrainOptions, Network
+
+_Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder made by scripts/image_data.py.", show_default=False)
+]
+_Preset = Annotated[str, typer.Option(help="Size of the network: mini or small.")]
+_Clip = Annotated[str, typer.Option(metavar="WEIGHTS", help="CLIP that it stands on: a bundled model or a file.")]
+_Dvae = Annotated[
+    str, typer.Option(metavar="WEIGHTS", help="Discrete VAE whose codes it writes: a bundled model or a file.")
+]
+_Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where to keep what that network says of the data, so that other runs need not ask it again.",
+        show_default="in the output folder",
+    ),
+]
+_Noise = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND", help="Noise levels of training: log-normal, cosine or linear.", show_default="the preset's"
+    ),
+]
+_NoiseMean = Annotated[
+    float | None, typer.Option(help="Mean of ln(level), for log-normal.", show_default="the preset's")
+]
+_NoiseStd = Annotated[
+    float | None, typer.Option(help="Standard deviation of ln(level), for log-normal.", show_default="the preset's")
+]
+
+
+def add_image_commands(app: typer.Typer) -> None:
+    """Add a command for each image network to ``anfinsen train``."""
+    app.command("clip", help="Train CLIP on captioned pictures.")(_alone("clip"))
+    app.command("dalle2-prior", help="Train DALL·E 2's prior: CLIP's image embedding from a caption.")(
+        _on_clip("dalle2-prior")
+    )
+    app.command("dalle2-decoder", help="Train DALL·E 2's decoder: a small picture from CLIP's embedding.")(
+        _on_clip("dalle2-decoder")
+    )
+    app.command("dalle2-upsampler", help="Train DALL·E 2's upsampler: a picture from a small one.")(
+        _on_clip("dalle2-upsampler")
+    )
+    app.command("dalle1-dvae", help="Train DALL·E 1's discrete VAE: pictures as codes.")(_alone("dalle1-dvae"))
+    app.command("dalle1-transformer", help="Train DALL·E 1's transformer: codes from a caption.")(
+        _on_dvae("dalle1-transformer")
+    )
+
+
+def _alone(network: Network) -> Callable[..., int]:
+    """Return the command of a network that stands on no other."""
+
+    def command(
+        data: _Data,
+        out: Out = DEFAULT_OUT,
+        preset: _Preset = "mini",
+        seed: Seed = 0,
+        device: Device = "auto",
+        threads: Threads = 0,
+        bf16: Bf16 = True,
+        steps: Steps = 0,
+        minutes: Minutes = 0.0,
+        save_every: SaveEvery = 100,
+        validate_every: ValidateEvery = 500,
+    ) -> int:
+        from anfinsen.training.images_options import ImageTrainOptions
+        from anfinsen.training.options import TrainOptions
+
+        run = TrainOptions(
+            data=data,
+            out=out,
+            preset=preset,
+            seed=seed,
+            device=device,
+            threads=threads,
+            bf16=bf16,
+            steps=steps,
+            minutes=minutes,
+            save_every=save_every,
+            validate_every=validate_every,
+        )
+        return _train(ImageTrainOptions(network, run))
+
+    return command
+
+
+def _on_clip(network: Network) -> Callable[..., int]:
+    """Return the command of a network of DALL·E 2."""
+
+    def command(
+        data: _Data,
+        clip: _Clip = "clip-mini",
+        out: Out = DEFAULT_OUT,
+        preset: _Preset = "mini",
+        seed: Seed = 0,
+        device: Device = "auto",
+        threads: Threads = 0,
+        bf16: Bf16 = True,
+        steps: Steps = 0,
+        minutes: Minutes = 0.0,
+        noise: _Noise = None,
+        noise_mean: _NoiseMean = None,
+        noise_std: _NoiseStd = None,
+        cache: _Cache = None,
+        save_every: SaveEvery = 100,
+        validate_every: ValidateEvery = 500,
+    ) -> int:
+        from anfinsen.training.images_options import ImageTrainOptions, NoiseOptions
+        from anfinsen.training.options import TrainOptions
+
+        run = TrainOptions(
+            data=data,
+            out=out,
+            preset=preset,
+            seed=seed,
+            device=device,
+            threads=threads,
+            bf16=bf16,
+            steps=steps,
+            minutes=minutes,
+            save_every=save_every,
+            validate_every=validate_every,
+        )
+        levels = NoiseOptions(noise, noise_mean, noise_std)
+        return _train(ImageTrainOptions(network, run, clip=clip, cache=cache, noise=levels))
+
+    return command
+
+
+def _on_dvae(network: Network) -> Callable[..., int]:
+    """Return the command of a network that writes a discrete VAE's codes."""
+
+    def command(
+        data: _Data,
+        dvae: _Dvae = "dalle1-dvae-mini",
+        out: Out = DEFAULT_OUT,
+        preset: _Preset = "mini",
+        seed: Seed = 0,
+        device: Device = "auto",
+        threads: Threads = 0,
+        bf16: Bf16 = True,
+        steps: Steps = 0,
+        minutes: Minutes = 0.0,
+        cache: _Cache = None,
+        save_every: SaveEvery = 100,
+        validate_every: ValidateEvery = 500,
+    ) -> int:
+        from anfinsen.training.images_options import ImageTrainOptions
+        from anfinsen.training.options import TrainOptions
+
+        run = TrainOptions(
+            data=data,
+            out=out,
+            preset=preset,
+            seed=seed,
+            device=device,
+            threads=threads,
+            bf16=bf16,
+            steps=steps,
+            minutes=minutes,
+            save_every=save_every,
+            validate_every=validate_every,
+        )
+        return _train(ImageTrainOptions(network, run, dvae=dvae, cache=cache))
+
+    return command
+
+
+def _train(options: ImageTrainOptions) -> int:
+    from anfinsen.training.images_train import train_images
+
+    from .terminal import Terminal
+
+    with Terminal() as terminal:
+        weights = train_images(options, terminal)
+    typer.echo(f"Weights: {weights}")
+    return 0

@@ -1,0 +1,156 @@
+"""What a run of an image network needs: the network, its data, and what frozen networks say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.common.progress import Progress
+from anfinsen.images.clip import Clip
+from anfinsen.images.dalle1 import DiscreteVae
+from anfinsen.images.tokenizer import Tokenizer
+from anfinsen.weights.images import CLIP, CLIP_HASH, DALLE1_DVAE, DVAE_HASH, IMAGE_FAMILIES, TOKENIZER, tokenizer_of
+from anfinsen.weights.store import WeightsInfo
+
+from .images_data import ImageData, Split, read_captions, read_images
+from .images_features import FeatureStore
+from .images_objectives import (
+    ClipObjective,
+    DecoderObjective,
+    DiscreteVaeObjective,
+    Objective,
+    PriorObjective,
+    TransformerObjective,
+    UpsamplerObjective,
+)
+from .images_options import ImageTrainOptions
+from .images_recipe import ConditionDrop
+
+SPLITS: tuple[Split, Split] = ("train", "validation")
+DALLE2 = ("dalle2-prior", "dalle2-decoder", "dalle2-upsampler")
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Everything that a trainer works with.
+
+    Attributes:
+        model: with its first weights. train, validation: the data.
+        objective, scoring: what is learnt on the first, and how it is scored on the second.
+        sources: hashes of the data and of the networks that this one stands on.
+        metadata: what else its weights are to hold.
+    """
+
+    model: nn.Module
+    train: ImageData
+    validation: ImageData
+    objective: Objective
+    scoring: Objective
+    sources: dict[str, str]
+    metadata: dict[str, str]
+
+
+def gather(options: ImageTrainOptions, device: torch.device, progress: Progress) -> Ingredients:
+    """Return what a run needs.
+
+    Raises:
+        ConfigError: a configuration cannot be. InputError: the data cannot be used.
+        WeightsError: the weights of a network that this one stands on cannot be used, or are of other sizes.
+    """
+    family, folder = IMAGE_FAMILIES[options.network], options.run.data
+    config = family.presets[options.run.preset]
+    config = options.noise.applied(config) if options.network in DALLE2 else config
+    under = _Under.load(options, device)
+    tokenizer = under.tokenizer or Tokenizer.train(read_captions(folder))
+    _check_sizes(options, config, under, tokenizer)
+    train, validation = (read_images(folder, split, tokenizer) for split in SPLITS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.run.seed)
+        model = family.build(config).to(device)
+    store = FeatureStore(options.features, device, options.run.bf16, progress)
+    own = options.network in ("clip", "dalle1-transformer")
+    return Ingredients(
+        model,
+        train,
+        validation,
+        _objective(options, model, under, train, store),
+        _objective(options, model, under, validation, store),
+        {"data": train.about, **under.sources},
+        {TOKENIZER: tokenizer.to_json()} if own else {},
+    )
+
+
+@dataclass(frozen=True)
+class _Under:
+    """The frozen network that another stands on, if any."""
+
+    network: Clip | DiscreteVae | None = None
+    info: WeightsInfo | None = None
+    tokenizer: Tokenizer | None = None
+
+    @classmethod
+    def load(cls, options: ImageTrainOptions, device: torch.device) -> _Under:
+        if options.network in DALLE2:
+            clip, info = CLIP.load(options.clip, device)
+            return cls(clip.requires_grad_(False), info, tokenizer_of(info))
+        if options.network == "dalle1-transformer":
+            dvae, info = DALLE1_DVAE.load(options.dvae, device)
+            return cls(dvae.requires_grad_(False), info)
+        return cls()
+
+    @property
+    def sha256(self) -> str:
+        return self.info.sha256 if self.info else ""
+
+    @property
+    def sources(self) -> dict[str, str]:
+        if self.info is None:
+            return {}
+        return {CLIP_HASH if isinstance(self.network, Clip) else DVAE_HASH: self.sha256}
+
+
+def _check_sizes(options: ImageTrainOptions, config: Any, under: _Under, tokenizer: Tokenizer) -> None:
+    """Refuse a network whose widths are not those of the network it stands on, or whose vocabulary is too small."""
+    if isinstance(under.network, Clip):
+        clip = under.network.config
+        wanted = (config.c_clip, getattr(config, "c_text", clip.text.width))
+        given = (clip.embedding, clip.text.width)
+        if wanted != given:
+            raise WeightsError(
+                f"The CLIP {options.clip} has embeddings of {given[0]} and encodings of {given[1]} numbers, and preset "
+                f"{options.run.preset!r} of {options.network} wants {wanted[0]} and {wanted[1]}: give a CLIP of the "
+                "same preset."
+            )
+    if isinstance(under.network, DiscreteVae) and under.network.config.codes != config.codes:
+        raise WeightsError(
+            f"The discrete VAE {options.dvae} has {under.network.config.codes} codes, and preset "
+            f"{options.run.preset!r} of {options.network} wants {config.codes}: give one of the same preset."
+        )
+    if tokenizer.vocabulary_size > getattr(config, "vocabulary", tokenizer.vocabulary_size):
+        raise ConfigError(
+            f"The captions have a vocabulary of {tokenizer.vocabulary_size} tokens, and {options.network} takes at "
+            f"most {config.vocabulary}."
+        )
+
+
+def _objective(
+    options: ImageTrainOptions, model: Any, under: _Under, data: ImageData, store: FeatureStore
+) -> Objective:
+    """Return what the network of these options learns on a split."""
+    network, device, drop = options.network, store.device, ConditionDrop()
+    if isinstance(under.network, Clip):
+        features = store.clip(under.network, under.sha256, data)
+        if network == "dalle2-prior":
+            return PriorObjective(model, features, drop, device)
+        if network == "dalle2-decoder":
+            return DecoderObjective(model, data, features, drop, device)
+        return UpsamplerObjective(model, data, features, drop, device)
+    if isinstance(under.network, DiscreteVae):
+        return TransformerObjective(model, data, store.codes(under.network, under.sha256, data), device)
+    if network == "clip":
+        return ClipObjective(model, data, device)
+    return DiscreteVaeObjective(model, data, device)

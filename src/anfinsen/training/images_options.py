@@ -1,0 +1,66 @@
+"""What the user chooses about training an image network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from anfinsen.common.errors import ConfigError
+
+from .options import TrainOptions
+
+Network = Literal["clip", "dalle2-prior", "dalle2-decoder", "dalle2-upsampler", "dalle1-dvae", "dalle1-transformer"]
+NETWORKS: tuple[str, ...] = get_args(Network)
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """Changes to the noise levels that a network of DALL·E 2 is trained at; None: as the preset has it.
+
+    Attributes:
+        kind: "log-normal", "cosine" or "linear". mean, std: of ln(sigma), for the first.
+    """
+
+    kind: str | None = None
+    mean: float | None = None
+    std: float | None = None
+
+    def applied(self, config: Any) -> Any:
+        """Return the configuration of a network with these levels, which its weights then remember.
+
+        Raises:
+            ConfigError: the levels cannot be.
+        """
+        known = ("log-normal", "cosine", "linear")
+        if self.kind is not None and self.kind not in known:
+            raise ConfigError(f"Training noise {self.kind!r} is unknown: expected one of {', '.join(known)}.")
+        chosen = {"noise": self.kind, "noise_mean": self.mean, "noise_std": self.std}
+        changes = {name: value for name, value in chosen.items() if value is not None}
+        return replace(config, diffusion=replace(config.diffusion, **changes)) if changes else config
+
+
+@dataclass(frozen=True)
+class ImageTrainOptions:
+    """Options of ``anfinsen train clip`` and of the other image networks.
+
+    Attributes:
+        network: which one. run: data, output folder, preset, seed, device, steps; its ``data`` is a folder that
+            ``scripts/image_data.py`` made.
+        clip: name or weights file of the CLIP that DALL·E 2 stands on. dvae: likewise of the discrete VAE that
+            DALL·E 1's transformer writes in.
+        cache: folder of what these say of the data; None: in the output folder.
+        noise: levels of training.
+    """
+
+    network: Network
+    run: TrainOptions
+    clip: str = "clip-mini"
+    dvae: str = "dalle1-dvae-mini"
+    cache: Path | None = None
+    noise: NoiseOptions = NoiseOptions()
+
+    @property
+    def features(self) -> Path:
+        """The folder of what frozen networks say of the data."""
+        return self.cache or self.run.out / "cache"

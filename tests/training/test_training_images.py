@@ -1,0 +1,320 @@
+"""Training the image networks: order of the data, runs that go on to the same bits, networks that belong together."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from image_cases import RECIPE, TINY, add_tiny_presets, make_folder, options
+
+from anfinsen.cli.app import run as run_command
+from anfinsen.common.errors import ConfigError, InputError, WeightsError
+from anfinsen.common.optimisation import step
+from anfinsen.common.progress import Silent
+from anfinsen.common.seeding import torch_generator
+from anfinsen.images.clip import Clip
+from anfinsen.images.tokenizer import Tokenizer
+from anfinsen.training.images_build import gather
+from anfinsen.training.images_data import Batches, read_captions, read_images
+from anfinsen.training.images_features import FeatureStore
+from anfinsen.training.images_muon import FilterMuon
+from anfinsen.training.images_objectives import mean_scores
+from anfinsen.training.images_options import NoiseOptions
+from anfinsen.training.images_recipe import RECIPES
+from anfinsen.training.images_train import ImageTrainer, image_optimizers, train_images
+from anfinsen.training.run import CHECKPOINT, WEIGHTS
+from anfinsen.weights.images import CLIP, IMAGE_FAMILIES, tokenizer_of
+
+UNDER = {
+    "dalle2-prior": "clip",
+    "dalle2-decoder": "clip",
+    "dalle2-upsampler": "clip",
+    "dalle1-transformer": "dvae",
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    pytest.importorskip("tensorboard")
+    add_tiny_presets(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def under(folder, tmp_path_factory):
+    """Weights of the networks that others stand on."""
+    with pytest.MonkeyPatch.context() as patch:
+        add_tiny_presets(patch)
+        out = tmp_path_factory.mktemp("under")
+        return {
+            name: str(train_images(options(network, folder, out / name)))
+            for name, network in (("clip", "clip"), ("dvae", "dalle1-dvae"))
+        }
+
+
+def _on(network, under):
+    return {UNDER[network]: under[UNDER[network]]} if network in UNDER else {}
+
+
+def _tensors(network, path):
+    return IMAGE_FAMILIES[network].load(str(path), "cpu")[0].state_dict()
+
+
+class Interrupting(Silent):
+    """Progress that interrupts training after some steps, as Ctrl-C does."""
+
+    def __init__(self, steps):
+        self.left, self.training = steps, False
+
+    def stage(self, name, total):
+        self.training = name == "training"
+
+    def advance(self, steps=1):
+        self.left -= steps if self.training else 0
+        if self.training and steps and self.left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_ctrl_c_leaves_a_run_that_goes_on_to_the_same_bits(network, folder, under, tmp_path):
+    whole = train_images(options(network, folder, tmp_path / "whole", **_on(network, under)))
+    parts = options(network, folder, tmp_path / "parts", **_on(network, under))
+    with pytest.raises(KeyboardInterrupt):
+        train_images(parts, Interrupting(2))
+    info = IMAGE_FAMILIES[network].load(str(tmp_path / "parts" / WEIGHTS), "cpu")[1]
+    assert info.metadata["steps"] == "2" and info.metadata["pictures_seen"] == "12"
+    expected, found = _tensors(network, whole), _tensors(network, train_images(parts))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    about = IMAGE_FAMILIES[network].load(str(whole), "cpu")[1].metadata
+    assert about["steps"] == "4" and len(about["data"]) == 64 and float(about["cpu_seconds"]) >= 0
+    assert not [file for file in (tmp_path / "parts").iterdir() if file.suffix == ".tmp"]
+
+
+def test_cpu_seconds_add_up_over_the_parts_of_a_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anfinsen.training.images_train._spent", lambda path: 5000.0)
+    run = options("clip", folder, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_images(run, Interrupting(1))
+    first = float(CLIP.load(str(tmp_path / WEIGHTS), "cpu")[1].metadata["cpu_seconds"])
+    train_images(run)
+    assert first < 1000 and float(CLIP.load(str(tmp_path / WEIGHTS), "cpu")[1].metadata["cpu_seconds"]) >= 5000
+
+
+def test_a_checkpoint_belongs_to_its_data_and_its_clip(folder, under, tmp_path):
+    train_images(options("dalle2-prior", folder, tmp_path / "out", clip=under["clip"]))
+    other = make_folder(tmp_path / "other")
+    (other / "about.json").write_text('{"seed": 1}')
+    with pytest.raises(WeightsError, match="another 'data'"):
+        train_images(options("dalle2-prior", other, tmp_path / "out", clip=under["clip"]))
+    second = train_images(options("clip", folder, tmp_path / "clip", seed=1))
+    with pytest.raises(WeightsError, match="another 'clip'"):
+        train_images(options("dalle2-prior", folder, tmp_path / "out", clip=str(second)))
+    with pytest.raises(WeightsError, match="another 'config'"):
+        noise = NoiseOptions("log-normal", 0.5)
+        train_images(options("dalle2-prior", folder, tmp_path / "out", clip=under["clip"], noise=noise))
+
+
+def test_a_network_learns(folder, under, tmp_path):
+    """The discrete VAE and the decoder know pictures better after some steps than before."""
+    recipe = RECIPE.scaled(60)
+    for network in ("dalle1-dvae", "dalle2-decoder"):
+        parts = gather(options(network, folder, tmp_path, **_on(network, under)), torch.device("cpu"), Silent())
+        trainer = ImageTrainer(parts.model, recipe, 0)
+        batches = Batches(parts.train.scenes, len(parts.train), 1, recipe.batch, 0)
+        losses = [trainer.step(parts.objective, batches)["loss"] for _ in range(25)]
+        assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8]), network
+
+
+def test_scores_are_the_averaged_weights(folder, tmp_path):
+    parts = gather(options("clip", folder, tmp_path), torch.device("cpu"), Silent())
+    trainer = ImageTrainer(parts.model, RECIPE, 0)
+    batches = Batches(parts.train.scenes, len(parts.train), 1, RECIPE.batch, 0)
+    for _ in range(3):
+        trainer.step(parts.objective, batches)
+    found = trainer.validate(parts.scoring, 5)
+    parts.model.load_state_dict({**parts.model.state_dict(), **trainer.ema.shadow})
+    with torch.no_grad():
+        expected = parts.scoring.scores(torch.arange(5), torch.Generator())
+    assert found == pytest.approx(expected)
+    assert set(found) == {"loss", "caption_recall", "picture_recall"}
+
+
+def test_optimisers_move_every_weight_once():
+    model = Clip(TINY["clip"][1])
+    adam, muon, filters = image_optimizers(model, RECIPE)
+    moved = [p for optimizer in (adam, muon, filters) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(map(id, moved)) == sorted(map(id, model.parameters()))
+    assert all(p.ndim == 2 for group in muon.param_groups for p in group["params"])
+    assert all(p.ndim == 4 for group in filters.param_groups for p in group["params"])
+    words = model.text.words.weight
+    assert any(p is words for group in adam.param_groups for p in group["params"])
+
+
+def test_filters_move_as_matrices_do():
+    generator = torch_generator(0)
+    filters = torch.nn.Parameter(torch.randn(8, 4, 3, 3, generator=generator))
+    matrix = torch.nn.Parameter(filters.detach().reshape(8, 36).clone())
+    ours = FilterMuon([filters], scale=2.0, weight_decay=0.1)
+    theirs = torch.optim.Muon([matrix], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for number in range(4):
+        if number == 2:  # as a run that goes on does: momentum comes from a file
+            state = {key: value.clone() for key, value in ours.state[filters].items()}
+            ours = FilterMuon([filters], scale=2.0, weight_decay=0.1)
+            ours.state[filters] = state
+        matrix.grad = torch.randn(8, 36, generator=generator)
+        filters.grad = matrix.grad.clone().view(8, 4, 3, 3)
+        step((ours,), 0.01)
+        theirs.step()
+        assert torch.equal(filters.detach().flatten(1), matrix.detach()), number
+
+
+def test_every_picture_comes_once_a_round_and_siblings_stay_together():
+    batches = Batches(scenes=20, total=27, emoji_repeats=1, batch=8, seed=3)
+    assert batches.epoch == 26  # an odd emoji is left out
+    rows = torch.cat([batches.at(step) for step in range(13)])  # 104 rows are four rounds
+    for number in range(4):
+        one = rows[26 * number : 26 * (number + 1)]
+        assert sorted(one.tolist()) == list(range(26))
+        pairs = one.reshape(-1, 2)
+        scenes = pairs[pairs[:, 0] < 20]
+        assert torch.equal(scenes[:, 0] + 1, scenes[:, 1]) and (scenes[:, 0] % 2 == 0).all()
+    assert not torch.equal(rows[:26], rows[26:52])
+    # Any step can be asked for first, as a run that goes on does.
+    assert torch.equal(Batches(20, 27, 1, 8, 3).at(9), rows[72:80])
+    often = Batches(scenes=20, total=26, emoji_repeats=3, batch=38, seed=3).at(0)
+    assert (often >= 20).sum() == 18
+
+
+def test_a_folder_is_read_in_order(folder):
+    captions = read_captions(folder)
+    data = read_images(folder, "train", Tokenizer.train(captions))
+    assert len(data) == 13 and data.scenes == 10 and data.captions == tuple(captions)
+    expected = np.load(folder / "train-images.npy")[4].transpose(2, 0, 1) / 127.5 - 1
+    np.testing.assert_allclose(data.pictures(torch.tensor([4]))[0].numpy(), expected, atol=1e-6)
+    means = expected.reshape(3, 32, 2, 32, 2).mean((2, 4))
+    np.testing.assert_allclose(data.small(torch.tensor([4]))[0].numpy(), means, atol=1e-6)
+    first = {caption: number for number, caption in reversed(list(enumerate(captions)))}
+    for row, caption in enumerate(captions):
+        assert data.groups[row] == data.groups[first[caption]]
+    assert data.groups.unique().tolist() == list(range(len(set(captions))))
+
+
+def test_features_are_clips_and_are_computed_once(folder, under, tmp_path, monkeypatch):
+    clip, info = CLIP.load(under["clip"], "cpu")
+    data = read_images(folder, "train", tokenizer_of(info))
+    store = FeatureStore(tmp_path, torch.device("cpu"), False, Silent())
+    features = store.clip(clip, info.sha256, data)
+    rows = torch.tensor([11, 0, 3])
+    with torch.no_grad():
+        images = clip.encode_image(data.pictures(rows))
+        expected = clip.encode_text(data.ids[rows], data.mask[rows])
+    found = features.text(rows)
+    torch.testing.assert_close(features.images[rows], images, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found.embedding, expected.embedding, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found.encodings, expected.encodings, atol=0.02, rtol=0.01)
+    assert torch.equal(found.mask, expected.mask)
+    monkeypatch.setattr(FeatureStore, "_clip", None)  # a second time nothing is computed
+    assert torch.equal(store.clip(clip, info.sha256, data).images, features.images)
+
+
+def _no_about(folder):
+    (folder / "about.json").unlink()
+
+
+def _bad_about(folder):
+    (folder / "about.json").write_text("{")
+
+
+def _no_pictures(folder):
+    (folder / "train-images.npy").unlink()
+
+
+def _short_pictures(folder):
+    path = folder / "validation-images.npy"
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def _bad_line(folder):
+    with (folder / "train.jsonl").open("a") as file:
+        file.write("{}\n")
+
+
+@pytest.mark.parametrize("damage", [_no_about, _bad_about, _no_pictures, _short_pictures, _bad_line])
+def test_broken_folders_are_refused(damage, tmp_path, capsys):
+    folder = make_folder(tmp_path / "pictures", scenes=4, emoji=2)
+    damage(folder)
+    with pytest.raises(InputError):
+        train_images(options("clip", folder, tmp_path / "out"))
+    arguments = ["train", "clip", str(folder), "--out", str(tmp_path / "out"), "--preset", "tiny", "--threads", "1"]
+    assert run_command(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0 and str(folder) in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_that_do_not_fit_are_refused(folder, under, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(WeightsError, match=r"embeddings of 12 and encodings of 16 .* wants 128"):
+        train_images(options("dalle2-prior", folder, out, clip=under["clip"], preset="mini"))
+    with pytest.raises(WeightsError, match="16 codes"):
+        train_images(options("dalle1-transformer", folder, out, dvae=under["dvae"], preset="mini"))
+    with pytest.raises(WeightsError, match="holds no CLIP"):
+        train_images(options("dalle2-decoder", folder, out, clip=under["dvae"]))
+    with pytest.raises(WeightsError, match="hold no tokenizer"):
+        train_images(options("dalle2-decoder", folder, out, clip="clip-tiny:random"))
+    with pytest.raises(ConfigError, match="Unknown preset 'huge'"):
+        train_images(options("clip", folder, out, preset="huge"))
+    with pytest.raises(ConfigError, match="noise 'pink' is unknown"):
+        train_images(options("dalle2-decoder", folder, out, clip=under["clip"], noise=NoiseOptions("pink")))
+    assert not out.exists()
+
+
+def test_several_workers_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="one process"):
+        train_images(options("clip", folder, tmp_path / "out"))
+
+
+def test_the_noise_of_a_run_is_kept_with_its_weights(folder, under, tmp_path):
+    noise = NoiseOptions("log-normal", -0.4, 1.0)
+    path = train_images(options("dalle2-decoder", folder, tmp_path, clip=under["clip"], noise=noise, steps=1))
+    diffusion = IMAGE_FAMILIES["dalle2-decoder"].load(str(path), "cpu")[0].config.diffusion
+    assert (diffusion.noise, diffusion.noise_mean, diffusion.noise_std) == ("log-normal", -0.4, 1.0)
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_commands_train(network, folder, under, tmp_path, capsys):
+    arguments = ["train", network, str(folder), "--out", str(tmp_path), "--preset", "tiny", "--steps", "1"]
+    arguments += ["--device", "cpu", "--threads", "1", "--seed", "2", "--bf16"]
+    for name, path in _on(network, under).items():
+        arguments += [f"--{name}", path, "--cache", str(tmp_path / "features")]
+    assert run_command(arguments) == 0, capsys.readouterr().err
+    model, info = IMAGE_FAMILIES[network].load(str(tmp_path / WEIGHTS), "cpu")
+    assert model.config == TINY[network][1] and info.metadata["seed"] == "2"
+    assert (tmp_path / CHECKPOINT).is_file()
+    capsys.readouterr()
+    assert run_command(["weights", "show", str(tmp_path / WEIGHTS)]) == 0
+    shown = capsys.readouterr().out
+    assert "pictures seen  6" in shown and "tokenizer" not in shown
+    if network in ("clip", "dalle1-transformer"):
+        assert tokenizer_of(info).vocabulary_size == len(json.loads(info.metadata["tokenizer"])["model"]["vocab"])
+
+
+def test_recipes_rise_and_fall():
+    for presets in RECIPES.values():
+        for recipe in (presets["mini"], presets["small"]):
+            steps, highest = recipe.steps, recipe.learning_rate
+            first, warm, *falling = (recipe.rate_at(n) for n in (0, recipe.warmup, steps // 2, steps - 1))
+            assert first == pytest.approx(highest / recipe.warmup, rel=1e-3)
+            assert 0.95 * highest < warm <= highest
+            assert falling[0] == pytest.approx(highest * (1 + recipe.final_fraction) / 2, rel=0.01)
+            assert falling[1] == pytest.approx(recipe.final_fraction * highest, rel=0.01)
+
+
+def test_scores_of_batches_count_by_their_pictures():
+    assert mean_scores([(3, {"a": 1.0}), (1, {"a": 5.0})]) == {"a": 2.0}
