@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from anfinsen.common.errors import InputError, MissingExtraError
+from anfinsen.images.datasets import to_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,13 +78,12 @@ def to_pil(pictures: Float[Tensor, "n 3 h w"]) -> list[Image]:
     require_pillow()
     from PIL import Image
 
-    return [Image.fromarray(pixels) for pixels in to_bytes(pictures).numpy()]
+    return [Image.fromarray(pixels) for pixels in to_bytes(pictures)]
 
 
-def to_bytes(pictures: Float[Tensor, "n 3 h w"]) -> Tensor:
-    """Return pictures in [-1, 1] as bytes [n, h, w, 3]; numbers beyond become black or white."""
-    scaled = ((pictures.float() + 1) * 127.5).round().clamp(0, 255)
-    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+def byte_tensor(pictures: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n h w 3"]:
+    """Return pictures in [-1, 1] as bytes, channels last; numbers beyond become black or white."""
+    return torch.from_numpy(to_bytes(pictures))
 
 
 def _name(picture: Path | str | Image) -> str:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from .image_files import to_bytes
+from .image_files import byte_tensor
 
 MAX_SHOWN = 9  # pictures whose steps are kept
 MAX_FRAMES = 40  # steps that are kept of one stage
@@ -54,8 +54,8 @@ class DenoisingRecorder:
         noisy: Tensor = kwargs["latents"]
         scaled = None
         if noisy.ndim == 4:
-            scaled = to_bytes(noisy[:MAX_SHOWN] / (1 + (timestep / self.sigma_data) ** 2) ** 0.5)
-        self._seen.setdefault(kwargs["stage"], []).append((timestep, scaled, to_bytes(clean[:MAX_SHOWN])))
+            scaled = byte_tensor(noisy[:MAX_SHOWN] / (1 + (timestep / self.sigma_data) ** 2) ** 0.5)
+        self._seen.setdefault(kwargs["stage"], []).append((timestep, scaled, byte_tensor(clean[:MAX_SHOWN])))
 
     def stages(self) -> tuple[DenoisingFrames, ...]:
         """Return what was seen, stage by stage; of many steps as many as can be told apart."""

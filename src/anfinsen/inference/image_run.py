@@ -18,7 +18,7 @@ from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import MAX_SEED, torch_generator
 from anfinsen.weights import WeightsInfo
 
-from .image_files import read_mask, read_picture, require_pillow, to_bytes
+from .image_files import byte_tensor, read_mask, read_picture, require_pillow
 from .image_record import DenoisingFrames, DenoisingRecorder
 from .images import MAX_GUIDANCE, MAX_PICTURES, MAX_STEPS, SAMPLERS, ImagePipelineOutput, check_number
 from .images_dalle1 import GUIDANCE as DALLE1_GUIDANCE
@@ -268,13 +268,13 @@ def draw(request: ImageRequest, pipeline: DallE1Pipeline | DallE2Pipeline) -> Im
     pictures = drawn.images
     assert isinstance(pictures, Tensor)
     return ImageResult(
-        pictures=to_bytes(pictures),
+        pictures=byte_tensor(pictures),
         labels=_labels(request),
         seeds=drawn.seeds,
         clip_scores=drawn.clip_scores,
         stages=recorder.stages(),
         sigma_data=recorder.sigma_data,
-        inputs={name: to_bytes(read_picture(path)[None])[0] for name, path in request.files.items()},
+        inputs={name: byte_tensor(read_picture(path)[None])[0] for name, path in request.files.items()},
         weights=pipeline.weights,
     )
 

@@ -65,16 +65,16 @@ RECIPES: dict[str, dict[str, ImageRecipe]] = {
         "mini": ImageRecipe(steps=1200, batch=128, learning_rate=2e-3, matrix_rate=2.0, weight_decay=0.01),
         "small": ImageRecipe(steps=10_000, batch=1024, learning_rate=1e-3, weight_decay=0.05),
     },
-    "dalle2-prior": {  # 8 minutes
-        "mini": ImageRecipe(steps=1000, batch=128, learning_rate=2e-3, matrix_rate=2.0),
+    "dalle2-prior": {  # 6 minutes
+        "mini": ImageRecipe(steps=800, batch=128, learning_rate=2e-3, matrix_rate=2.0),
         "small": ImageRecipe(steps=20_000, batch=512, learning_rate=5e-4, ema=0.9995),
     },
     "dalle2-decoder": {  # 39 minutes
         "mini": ImageRecipe(steps=3000, batch=64, learning_rate=2e-3, matrix_rate=3.0, clip=5.0),
         "small": ImageRecipe(steps=100_000, batch=256, learning_rate=4e-4, ema=0.9995),
     },
-    "dalle2-upsampler": {  # 8 minutes
-        "mini": ImageRecipe(steps=1700, batch=64, learning_rate=2e-3, matrix_rate=3.0, clip=5.0),
+    "dalle2-upsampler": {  # 6 minutes
+        "mini": ImageRecipe(steps=1000, batch=64, learning_rate=2e-3, matrix_rate=3.0, clip=5.0),
         "small": ImageRecipe(steps=40_000, batch=256, learning_rate=4e-4, ema=0.9995),
     },
     "dalle1-dvae": {  # 13 minutes
