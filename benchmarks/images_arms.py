@@ -24,9 +24,9 @@ from anfinsen.images.clip import Clip
 from anfinsen.images.dalle2 import to_base
 from anfinsen.images.datasets import ImageTextDataset, from_bytes, to_bytes
 from anfinsen.images.tokenizer import Tokenizer
-from anfinsen.inference.images_dalle1 import DallE1Pipeline
-from anfinsen.inference.images_dalle2 import DallE2Pipeline
-from anfinsen.training.images_train import CPU_SECONDS
+from anfinsen.inference.images.dalle1 import DallE1Pipeline
+from anfinsen.inference.images.dalle2 import DallE2Pipeline
+from anfinsen.training.images.train import CPU_SECONDS
 from anfinsen.weights import WeightsInfo
 from anfinsen.weights.images import CLIP, tokenizer_of
 

@@ -28,7 +28,7 @@ from images_arms import Arm, Records, Setting
 import images
 from anfinsen.common.errors import AnfinsenError, ConfigError
 from anfinsen.images.dalle2 import DECODER_PRESETS
-from anfinsen.training.images_train import CPU_SECONDS
+from anfinsen.training.images.train import CPU_SECONDS
 from anfinsen.weights.tensors import read_tensors
 
 BLOCK = "images-noise"

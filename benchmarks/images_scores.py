@@ -19,7 +19,7 @@ from anfinsen.images.datasets import ImageTextDataset, from_bytes, to_bytes
 from anfinsen.images.retrieval import RECALL_RANKS, retrieval_recall
 from anfinsen.images.scenes import COLOURS, MOST_OBJECTS, POSITIONS, RELATIONS, SHAPES, SIZES, Scene
 from anfinsen.images.tokenizer import Tokenizer
-from anfinsen.inference.images_dalle2 import DallE2Pipeline
+from anfinsen.inference.images.dalle2 import DallE2Pipeline
 from anfinsen.metrics import frechet_distance, kernel_distance
 
 ATTRIBUTES = ("shapes", "colours", "shape_and_colour", "counts", "relations", "sizes", "all")

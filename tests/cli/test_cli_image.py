@@ -11,8 +11,8 @@ import typer
 from PIL import Image
 
 from anfinsen.cli.app import app, run
-from anfinsen.inference import image_run
-from anfinsen.inference.image_run import ImageRequest, load_pipeline
+from anfinsen.inference.images import run as image_run
+from anfinsen.inference.images.run import ImageRequest, load_pipeline
 from anfinsen.weights import WeightsInfo
 from anfinsen.weights.store import bundled_path
 from tiny_model import tiny_model

@@ -14,7 +14,7 @@ from anfinsen import diffusion
 from anfinsen.common.seeding import torch_generator
 from anfinsen.diffusion import noise, preconditioning, samplers
 from anfinsen.images import dalle2
-from anfinsen.inference import images
+from anfinsen.inference.images import shared as images
 from anfinsen.losses import images as image_losses
 from anfinsen.models.alphafold3 import model as alphafold3
 from anfinsen.models.alphafold3.diffusion_module import DiffusionModule

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from anfinsen.common.errors import InputError
-from anfinsen.inference.image_files import read_mask, read_picture, to_pil
+from anfinsen.inference.images.files import read_mask, read_picture, to_pil
 
 
 def saved(image: Image.Image, path: Path, **more) -> Path:

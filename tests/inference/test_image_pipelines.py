@@ -9,11 +9,11 @@ from PIL import Image
 
 from anfinsen.common.errors import ConfigError, InputError, WeightsError
 from anfinsen.common.seeding import torch_generator
-from anfinsen.inference.image_files import read_picture, to_pil
-from anfinsen.inference.image_record import MAX_FRAMES, DenoisingRecorder
-from anfinsen.inference.images import SAMPLERS, image_sampler, picture_seeds
-from anfinsen.inference.images_dalle1 import DallE1Pipeline
-from anfinsen.inference.images_dalle2 import DallE2Pipeline
+from anfinsen.inference.images.dalle1 import DallE1Pipeline
+from anfinsen.inference.images.dalle2 import DallE2Pipeline
+from anfinsen.inference.images.files import read_picture, to_pil
+from anfinsen.inference.images.record import MAX_FRAMES, DenoisingRecorder
+from anfinsen.inference.images.shared import SAMPLERS, image_sampler, picture_seeds
 from tiny_pictures import DALLE1, DALLE2, only, write_tiny
 
 PROMPT = "a small red circle"

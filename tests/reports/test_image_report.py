@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from anfinsen.inference.image_record import DenoisingRecorder
-from anfinsen.inference.image_run import ImageRequest, ImageResult
+from anfinsen.inference.images.record import DenoisingRecorder
+from anfinsen.inference.images.run import ImageRequest, ImageResult
 from anfinsen.reports.image import ImageReport, bundled_trajectory, image_html, picture_grid, png
 from anfinsen.weights import WeightsInfo
 

@@ -22,8 +22,8 @@ from anfinsen.images.datasets import Captioned, write_split
 from anfinsen.images.rendering import render
 from anfinsen.images.scenes import sample_scene, sibling
 from anfinsen.images.transformer import TransformerConfig
-from anfinsen.training.images_options import ImageTrainOptions
-from anfinsen.training.images_recipe import RECIPES, ImageRecipe
+from anfinsen.training.images.options import ImageTrainOptions
+from anfinsen.training.images.recipe import RECIPES, ImageRecipe
 from anfinsen.training.options import TrainOptions
 
 BLOCKS = TransformerConfig(width=16, heads=2, depth=1)

@@ -15,14 +15,14 @@ from anfinsen.common.progress import Silent
 from anfinsen.common.seeding import torch_generator
 from anfinsen.images.clip import Clip
 from anfinsen.images.tokenizer import Tokenizer
-from anfinsen.training.images_build import gather
-from anfinsen.training.images_data import Batches, read_captions, read_images
-from anfinsen.training.images_features import FeatureStore
-from anfinsen.training.images_muon import FilterMuon
-from anfinsen.training.images_objectives import mean_scores
-from anfinsen.training.images_options import NoiseOptions
-from anfinsen.training.images_recipe import RECIPES
-from anfinsen.training.images_train import ImageTrainer, image_optimizers, train_images
+from anfinsen.training.images.build import gather
+from anfinsen.training.images.data import Batches, read_captions, read_images
+from anfinsen.training.images.features import FeatureStore
+from anfinsen.training.images.muon import FilterMuon
+from anfinsen.training.images.objectives import mean_scores
+from anfinsen.training.images.options import NoiseOptions
+from anfinsen.training.images.recipe import RECIPES
+from anfinsen.training.images.train import ImageTrainer, image_optimizers, train_images
 from anfinsen.training.run import CHECKPOINT, WEIGHTS
 from anfinsen.weights.images import CLIP, IMAGE_FAMILIES, tokenizer_of
 
@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on_to_the_same_bits(network, folder, unde
 
 
 def test_cpu_seconds_add_up_over_the_parts_of_a_run(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("anfinsen.training.images_train._spent", lambda path: 5000.0)
+    monkeypatch.setattr("anfinsen.training.images.train._spent", lambda path: 5000.0)
     run = options("clip", folder, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train_images(run, Interrupting(1))

@@ -12,7 +12,7 @@ from anfinsen.common.errors import ConfigError, JobError
 from .arguments import Device
 
 if TYPE_CHECKING:
-    from anfinsen.inference.image_run import ImageRequest, ImageResult
+    from anfinsen.inference.images.run import ImageRequest, ImageResult
     from anfinsen.jobs import Job
 
     from .terminal import Terminal
@@ -71,7 +71,7 @@ def image(
 ) -> int:
     """Draw pictures from text, or from pictures, with the diffusion that AlphaFold 3 places atoms by."""
     # Imported here: torch takes seconds, and --help should not.
-    from anfinsen.inference.image_run import ImageRequest
+    from anfinsen.inference.images.run import ImageRequest
 
     request = ImageRequest(
         prompt=prompt,
@@ -94,7 +94,7 @@ def image(
 
 def _run(request: ImageRequest, out: Path, job: Path | None, device: str, overwrite: bool) -> int:
     from anfinsen.inference import prepare_output
-    from anfinsen.inference.image_run import check_inputs, draw, load_pipeline
+    from anfinsen.inference.images.run import check_inputs, draw, load_pipeline
     from anfinsen.reports.image import ImageReport, bundled_trajectory
     from anfinsen.reports.image_files import finished, run_folder, run_record, write_images
 

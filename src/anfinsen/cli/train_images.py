@@ -11,7 +11,7 @@ import typer
 from .train_arguments import DEFAULT_OUT, Bf16, Device, Minutes, Out, SaveEvery, Seed, Steps, Threads, ValidateEvery
 
 if TYPE_CHECKING:
-    from anfinsen.training.images_options import ImageTrainOptions, Network
+    from anfinsen.training.images.options import ImageTrainOptions, Network
 
 _Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder made by scripts/image_data.py.", show_default=False)
@@ -77,7 +77,7 @@ def _alone(network: Network) -> Callable[..., int]:
         save_every: SaveEvery = 100,
         validate_every: ValidateEvery = 500,
     ) -> int:
-        from anfinsen.training.images_options import ImageTrainOptions
+        from anfinsen.training.images.options import ImageTrainOptions
         from anfinsen.training.options import TrainOptions
 
         run = TrainOptions(
@@ -119,7 +119,7 @@ def _on_clip(network: Network) -> Callable[..., int]:
         save_every: SaveEvery = 100,
         validate_every: ValidateEvery = 500,
     ) -> int:
-        from anfinsen.training.images_options import ImageTrainOptions, NoiseOptions
+        from anfinsen.training.images.options import ImageTrainOptions, NoiseOptions
         from anfinsen.training.options import TrainOptions
 
         run = TrainOptions(
@@ -159,7 +159,7 @@ def _on_dvae(network: Network) -> Callable[..., int]:
         save_every: SaveEvery = 100,
         validate_every: ValidateEvery = 500,
     ) -> int:
-        from anfinsen.training.images_options import ImageTrainOptions
+        from anfinsen.training.images.options import ImageTrainOptions
         from anfinsen.training.options import TrainOptions
 
         run = TrainOptions(
@@ -181,7 +181,7 @@ def _on_dvae(network: Network) -> Callable[..., int]:
 
 
 def _train(options: ImageTrainOptions) -> int:
-    from anfinsen.training.images_train import train_images
+    from anfinsen.training.images.train import train_images
 
     from .terminal import Terminal
 

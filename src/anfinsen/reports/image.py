@@ -16,8 +16,8 @@ import torch
 from jaxtyping import UInt8
 
 from .. import __version__
-from ..inference.image_record import DenoisingFrames
-from ..inference.image_run import ImageRequest, ImageResult
+from ..inference.images.record import DenoisingFrames
+from ..inference.images.run import ImageRequest, ImageResult
 from .page import filled, packed
 
 TITLES = {"dalle2": "DALL·E 2", "dalle1": "DALL·E 1"}
@@ -99,7 +99,7 @@ def png(picture: UInt8[torch.Tensor, "h w 3"]) -> bytes:
     Raises:
         MissingExtraError: Pillow is not installed.
     """
-    from ..inference.image_files import require_pillow
+    from ..inference.images.files import require_pillow
 
     require_pillow()
     from PIL import Image

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import OutputError
-from ..inference.image_run import ImageRequest, file_hashes
+from ..inference.images.run import ImageRequest, file_hashes
 from ..inference.predictor import versions
 from ..inference.runner import free_name, whole_folder
 from ..jobs import Job, job_json

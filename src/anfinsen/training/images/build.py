@@ -16,9 +16,9 @@ from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.weights.images import CLIP, CLIP_HASH, DALLE1_DVAE, DVAE_HASH, IMAGE_FAMILIES, TOKENIZER, tokenizer_of
 from anfinsen.weights.store import WeightsInfo
 
-from .images_data import ImageData, Split, read_captions, read_images
-from .images_features import FeatureStore
-from .images_objectives import (
+from .data import ImageData, Split, read_captions, read_images
+from .features import FeatureStore
+from .objectives import (
     ClipObjective,
     DecoderObjective,
     DiscreteVaeObjective,
@@ -27,8 +27,8 @@ from .images_objectives import (
     TransformerObjective,
     UpsamplerObjective,
 )
-from .images_options import ImageTrainOptions
-from .images_recipe import ConditionDrop
+from .options import ImageTrainOptions
+from .recipe import ConditionDrop
 
 SPLITS: tuple[Split, Split] = ("train", "validation")
 DALLE2 = ("dalle2-prior", "dalle2-decoder", "dalle2-upsampler")

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from anfinsen.common.errors import ConfigError
 
-from .options import TrainOptions
+from ..options import TrainOptions
 
 Network = Literal["clip", "dalle2-prior", "dalle2-decoder", "dalle2-upsampler", "dalle1-dvae", "dalle1-transformer"]
 NETWORKS: tuple[str, ...] = get_args(Network)

@@ -14,7 +14,7 @@ from anfinsen.images.clip import Clip, ClipText
 from anfinsen.images.dalle1 import DiscreteVae
 from anfinsen.weights.tensors import read_tensors, write_tensors
 
-from .images_data import ImageData, chunks
+from .data import ImageData, chunks
 
 _CHUNK = 256  # pictures, or captions, at once
 

@@ -25,9 +25,9 @@ from anfinsen.losses.images import (
     next_token_loss,
 )
 
-from .images_data import ImageData
-from .images_features import ClipFeatures
-from .images_recipe import ConditionDrop
+from .data import ImageData
+from .features import ClipFeatures
+from .recipe import ConditionDrop
 
 
 @runtime_checkable

@@ -21,8 +21,8 @@ from anfinsen.images.dalle1 import DiscreteVae, ImageTransformer
 from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.weights import WeightsInfo
 
-from .image_models import load_dalle1
-from .images import (
+from .models import load_dalle1
+from .shared import (
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,

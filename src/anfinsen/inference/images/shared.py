@@ -25,7 +25,7 @@ from anfinsen.diffusion import (
     sample,
 )
 
-from .image_files import to_pil
+from .files import to_pil
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,7 +20,7 @@ from anfinsen.images.dalle2 import Decoder, Prior, Upsampler
 from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.weights import WeightsInfo
 
-from .images import (
+from .shared import (
     MAX_GUIDANCE,
     MAX_PICTURES,
     MAX_STEPS,

@@ -16,15 +16,15 @@ from anfinsen.common.seeding import torch_generator
 from anfinsen.weights.images import IMAGE_FAMILIES
 from anfinsen.weights.tensors import read_tensors
 
-from .ema import ExponentialMovingAverage
-from .images_build import Ingredients, gather
-from .images_data import Batches, chunks
-from .images_muon import FilterMuon
-from .images_objectives import Objective, mean_scores
-from .images_options import ImageTrainOptions
-from .images_recipe import RECIPES, ImageRecipe
-from .run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
-from .workers import Workers
+from ..ema import ExponentialMovingAverage
+from ..run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
+from ..workers import Workers
+from .build import Ingredients, gather
+from .data import Batches, chunks
+from .muon import FilterMuon
+from .objectives import Objective, mean_scores
+from .options import ImageTrainOptions
+from .recipe import RECIPES, ImageRecipe
 
 CPU_SECONDS = "cpu_seconds"  # in the metadata
 

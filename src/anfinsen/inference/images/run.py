@@ -18,12 +18,12 @@ from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import MAX_SEED, torch_generator
 from anfinsen.weights import WeightsInfo
 
-from .image_files import byte_tensor, read_mask, read_picture, require_pillow
-from .image_record import DenoisingFrames, DenoisingRecorder
-from .images import MAX_GUIDANCE, MAX_PICTURES, MAX_STEPS, SAMPLERS, ImagePipelineOutput, check_number
-from .images_dalle1 import GUIDANCE as DALLE1_GUIDANCE
-from .images_dalle1 import DallE1Pipeline
-from .images_dalle2 import GUIDANCE, PLAIN_STEPS, STEPS, DallE2Pipeline
+from .dalle1 import GUIDANCE as DALLE1_GUIDANCE
+from .dalle1 import DallE1Pipeline
+from .dalle2 import GUIDANCE, PLAIN_STEPS, STEPS, DallE2Pipeline
+from .files import byte_tensor, read_mask, read_picture, require_pillow
+from .record import DenoisingFrames, DenoisingRecorder
+from .shared import MAX_GUIDANCE, MAX_PICTURES, MAX_STEPS, SAMPLERS, ImagePipelineOutput, check_number
 
 MODELS = ("dalle2", "dalle1")
 DEFAULT_SAMPLES = 9

@@ -18,9 +18,10 @@ from anfinsen.common.seeding import Generators, gaussian, torch_generator
 from anfinsen.diffusion import Denoise, ddim_sampler, inpainting_denoiser, invert
 from anfinsen.images.dalle2 import slerp, text_difference, to_base
 
-from .image_files import read_mask, read_picture
-from .image_models import load_dalle2
-from .images import (
+from .dalle2_parts import DallE2Parts
+from .files import read_mask, read_picture
+from .models import load_dalle2
+from .shared import (
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,
@@ -32,7 +33,6 @@ from .images import (
     stage_generators,
     walk,
 )
-from .images_dalle2_parts import DallE2Parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from .image_files import byte_tensor
+from .files import byte_tensor
 
 MAX_SHOWN = 9  # pictures whose steps are kept
 MAX_FRAMES = 40  # steps that are kept of one stage
