@@ -17,6 +17,7 @@ from anfinsen.common.errors import AnfinsenError
 
 from .attention import attention
 from .autoencode import autoencode
+from .byhand import byhand
 from .couplings import couplings
 from .distill import distill
 from .evaluate import evaluate
@@ -41,6 +42,7 @@ app.command()(inspect)
 app.command()(search)
 app.command()(couplings)
 app.command()(attention)
+app.command()(byhand)
 app.command()(evaluate)
 app.command()(distill)
 app.command()(autoencode)

@@ -1,0 +1,122 @@
+"""Operations that only move, copy or drop elements: cells get new places, and no formulas arise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .graph import Ids
+from .tracer import Call, Handler, Tracer
+
+
+def zero_cell(tracer: Tracer) -> int:
+    """Return the cell of the number 0."""
+    return int(tracer.ids(torch.zeros((), dtype=torch.float64)))
+
+
+def _moved(tracer: Tracer, call: Call) -> Ids:
+    """Do the same to the cell numbers; arguments that are no cells (indices) stay as they are."""
+
+    def swap(tensor: Tensor) -> Tensor:
+        is_index = not (tensor.is_floating_point() or tracer.depends(tensor))
+        return tensor if is_index else torch.from_numpy(np.array(tracer.ids(tensor)))
+
+    args, kwargs = call.replaced(swap)
+    kept = {name: value for name, value in kwargs.items() if name not in ("dtype", "layout", "device", "pin_memory")}
+    packet, _, overload = call.name.partition(".")
+    operation = getattr(getattr(torch.ops.aten, packet), overload or "default")
+    result: Any = operation(*args, **kept)
+    first: Tensor = result[0] if isinstance(result, (tuple, list)) else result
+    moved: Ids = first.numpy()
+    return moved
+
+
+def _copied(tracer: Tracer, call: Call) -> Ids:
+    return np.broadcast_to(tracer.ids(call.get(0)), tuple(call.out.shape))
+
+
+def _copy_into(tracer: Tracer, call: Call) -> Ids:
+    return np.broadcast_to(tracer.ids(call.get(1)), tuple(call.out.shape))
+
+
+def _padded(tracer: Tracer, call: Call) -> Ids:
+    x, pad, value = call.get(0), call.get(1), call.get(2)
+    filler = tracer.ids(torch.full((), float(value), dtype=torch.float64))
+    ids = torch.from_numpy(np.array(tracer.ids(x)))
+    return torch.constant_pad_nd(ids, pad, int(filler)).numpy()
+
+
+def _filled(tracer: Tracer, call: Call) -> Ids:
+    value = call.get(1)
+    source = value if isinstance(value, Tensor) else torch.full((), float(value), dtype=torch.float64)
+    return np.broadcast_to(tracer.ids(source), tuple(call.out.shape))
+
+
+def _zeros(tracer: Tracer, call: Call) -> Ids:
+    return np.full(tuple(call.out.shape), zero_cell(tracer), np.int32)
+
+
+def _into_zeros(tracer: Tracer, call: Call) -> Ids:
+    """The gradient of a view: its cells at their places among zeros."""
+    ids = torch.full(tuple(call.out.shape), zero_cell(tracer), dtype=torch.int32)
+    gradient = torch.from_numpy(np.array(tracer.ids(call.get(0))))
+    if call.name == "slice_backward":
+        _, _, dim, start, stop, step = (call.get(position) for position in range(6))
+        places = torch.ops.aten.slice.Tensor(ids, dim, start, stop, step)
+    else:
+        places = ids.select(call.get(2), call.get(3))
+    places.copy_(gradient)
+    return ids.numpy()
+
+
+def _triangle(tracer: Tracer, call: Call) -> Ids:
+    keep = getattr(torch, call.name)(torch.ones(tuple(call.out.shape), dtype=torch.bool), call.get(1)).numpy()
+    return np.where(keep, tracer.ids(call.get(0)), zero_cell(tracer))
+
+
+def _index_put(tracer: Tracer, call: Call) -> Ids:
+    x, indices, values, accumulate = (call.get(position) for position in range(4))
+    if accumulate:
+        return _index_add(tracer, call, x, indices, values)
+    ids = torch.from_numpy(tracer.ids(x).copy())
+    source = torch.from_numpy(np.array(tracer.ids(values)))
+    written: Ids = torch.ops.aten.index_put.default(ids, indices, source).numpy()
+    return written
+
+
+def _index_add(tracer: Tracer, call: Call, x: Tensor, indices: Any, values: Tensor) -> Ids:
+    """Gradients that meet in one element are added."""
+    shape = tuple(x.shape)
+    places = torch.ops.aten.index.Tensor(torch.arange(x.numel()).view(shape), indices).reshape(-1).numpy()
+    sources = np.broadcast_to(tracer.ids(values), tuple(torch.empty(shape)[_python(indices)].shape)).reshape(-1)
+    result = tracer.ids(x).reshape(-1).copy()
+    totals = call.out.detach().reshape(-1)
+    for place in np.unique(places):
+        lines = np.concatenate([[result[place]], sources[places == place]]).astype(np.int32)
+        result[place] = tracer.reduce("sum", "SUM({line})", totals[place], lines).reshape(())
+    return result.reshape(shape)
+
+
+def _python(indices: Any) -> tuple[Any, ...]:
+    return tuple(slice(None) if index is None else index for index in indices)
+
+
+MOVES: dict[str, Handler] = {
+    **dict.fromkeys(
+        ("cat", "stack", "index.Tensor", "_unsafe_index.Tensor", "index_select", "gather", "flip", "roll", "repeat",
+         "embedding", "select_scatter", "slice_scatter", "take", "masked_select"),
+        _moved,
+    ),
+    **dict.fromkeys(("clone", "_to_copy", "contiguous", "lift_fresh_copy", "view_copy",
+                     "expand_copy", "alias_copy", "detach_copy"), _copied),
+    **dict.fromkeys(("copy",), _copy_into),
+    "constant_pad_nd": _padded,
+    **dict.fromkeys(("fill.Scalar", "fill.Tensor"), _filled),
+    "zero": _zeros,
+    **dict.fromkeys(("slice_backward", "select_backward"), _into_zeros),
+    **dict.fromkeys(("tril", "triu"), _triangle),
+    "index_put": _index_put,
+}  # fmt: skip
