@@ -189,9 +189,9 @@ class _ExerciseSheets(Sheets):
         self.solution.hide()
         return facts
 
-    def title(self, step: Step, number: int | None) -> str:
+    def step_words(self, step: Step, number: int | None) -> str:
         """Return the title of a step; the equation of a blank one is a hint."""
-        words = super().title(step, number)
+        words = super().step_words(step, number)
         if step.number not in self.asked:
             return words
         return words.replace(f":  {equation(self.plan.trace.graph, step, self.numbers)}", "")

@@ -18,6 +18,7 @@ from .plan import Plan
 
 MODEL = "Model"  # sheet with the model's numbers, cell by cell where Steps has formulas
 OVERVIEW = "Overview"
+LINE_LENGTH, LINE_HEIGHT = 100, 15  # of the overview's text: letters, points
 DIFFERENCE = "E6"  # cell of the overview: the largest difference between formula and model
 
 # Colours that stay apart for readers who see no red or green; the letter in the legend says the same.
@@ -109,6 +110,7 @@ class Sheets:
         self.title = book.add_format({"bold": True, "font_size": 14})
         self.heading = book.add_format({"bold": True, "bg_color": "#E8E8E8"})
         self.subtitle = book.add_format({"italic": True})
+        self.wrapped = book.add_format({"text_wrap": True, "valign": "top"})
         self.name = book.add_format({"font_color": "#555555", "font_size": 9})
         self.small = book.add_format({"num_format": "0.0E+00", "font_color": "#555555"})
         self.counts = dict.fromkeys(COLOURS, 0)
@@ -136,13 +138,13 @@ class Sheets:
         given = {kind: count for kind, count in self.counts.items() if kind not in ("formula", "output")}
         return WorkbookFacts(path, formulas, given, len(differences))
 
-    def title(self, step: Step, number: int | None) -> str:
+    def step_words(self, step: Step, number: int | None) -> str:
         """Return what stands above a step, and in the overview."""
         return step_title(self.plan, step, number)
 
     def _step_title(self, tile: Tile, number: int | None) -> None:
         step = tile.step
-        words = self.title(step, number)
+        words = self.step_words(step, number)
         self.sheets[tile.sheet].write_string(tile.row - 3, 0, words, self.heading)
 
     def _tile(self, tile: Tile) -> str | None:
@@ -191,7 +193,9 @@ class Sheets:
         sheet.set_column(1, 1, 16)
         sheet.set_column(2, 3, 30)
         sheet.write_string(0, 0, trace.title or trace.block, self.title)
-        sheet.write_string(1, 0, trace.reference)
+        # As wide as the first eight columns, as high as it needs.
+        sheet.merge_range(1, 0, 1, 7, trace.reference, self.wrapped)
+        sheet.set_row(1, LINE_HEIGHT * max(1, -(-len(trace.reference) // LINE_LENGTH)))
         sheet.write_string(3, 0, f"Formulas: {plan.selection.formulas:,}. {_slice_words(plan)}")
         sheet.write_string(5, 0, "Largest difference between a formula and the model's number (float64):")
         sheet.write_formula(5, 4, f"=MAX({self._differences(differences)})" if differences else "=0", self.small, "0")
@@ -206,7 +210,7 @@ class Sheets:
         for number, step, tiles in plan.steps():
             row += 1
             where = address(tiles[0].row - 3, 0)
-            sheet.write_url(row, 0, f"internal:Steps!{where}", string=self.title(step, number))
+            sheet.write_url(row, 0, f"internal:Steps!{where}", string=self.step_words(step, number))
 
     def _differences(self, cells: list[str]) -> str:
         """Return the arguments of the overall maximum, bundled in a column of the overview where there are many."""

@@ -17,7 +17,7 @@ from anfinsen.images.dalle2 import Decoder
 
 from ..slicing import Slice
 from ..slots import Names
-from ..trace import Trace, trace, trace_module
+from ..trace import Trace, step, trace, trace_module
 
 TOKENS = ("M1", "K2", "V3", "L4")  # of small entries: a peptide that is nobody's
 
@@ -171,7 +171,8 @@ def descent(
     """Return the gradient of ``loss`` by every weight, and those ``stepped`` after one step of gradient descent."""
     gradients = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
     results = {f"gradient of {name}": gradient for name, gradient in gradients.items()}
-    for name, weight in weights.items():
-        if stepped(name):
-            results[f"{name} after one step"] = weight - rate * gradients[name]
+    with step("one step of gradient descent"):
+        for name, weight in weights.items():
+            if stepped(name):
+                results[f"{name} after one step"] = weight - rate * gradients[name]
     return results
