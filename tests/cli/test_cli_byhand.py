@@ -42,6 +42,11 @@ def test_every_block_is_listed_with_what_it_does(capsys):
         (["--block", "pairformer.0", "--out", "x.csv"], "ends in .xlsx"),
         (["--block", "pairformer.0.single_transition", "--tokens", "7"], "no token 7"),
         ([], "--block"),
+        (["--only", "softmax"], "belong to --gallery"),
+        (["--small"], "belong to --gallery"),
+        (["--gallery", "there", "--list"], "without --block and --list"),
+        (["--gallery", "there", "--small"], "need no job"),
+        (["--gallery", "there", "--only", "sofmax"], "softmax"),
     ],
 )
 def test_mistakes_get_one_sentence(job, arguments, message, capsys):
@@ -49,3 +54,12 @@ def test_mistakes_get_one_sentence(job, arguments, message, capsys):
     shown = capsys.readouterr().err
     assert message in shown
     assert len(shown.strip().splitlines()) == 1
+
+
+def test_the_gallery_without_a_job_needs_small(tmp_path, capsys):
+    out = tmp_path / "gallery"
+    assert run(["byhand", "--gallery", str(out)]) == 2
+    assert "or --small for the small workbooks alone" in capsys.readouterr().err and not out.exists()
+    assert run(["byhand", "--gallery", str(out), "--small", "--only", "softmax"]) == 0
+    assert capsys.readouterr().out == f"{out / 'softmax-small.xlsx'}: 87 formulas.\n"
+    assert evaluate_workbook(out / "softmax-small.xlsx").difference < 1e-9

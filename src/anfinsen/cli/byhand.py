@@ -57,12 +57,26 @@ def byhand(
     ] = False,
     call: Annotated[int, typer.Option(metavar="N", help="Which call of the block, from 0 (-1: the last).")] = -1,
     names: Annotated[bool, typer.Option("--list", help="Name every block of the model, and what it does.")] = False,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the gallery: well-known computations, small and on trained models."),
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="With --gallery, this entry alone.")] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="With --gallery, the workbooks on small whole numbers alone: no job.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed, in place of the job's first.")] = None,
     recycles: Recycles = None,
     steps: Steps = None,
     device: Device = "cpu",
 ) -> int:
     """Write what a block of a model computes on a job as a workbook of live formulas that agree with the model."""
+    if gallery is not None:
+        if block is not None or names:
+            raise ConfigError("Option --gallery writes a set of its own: give it without --block and --list.")
+        return _gallery(job, gallery, only, small, device)
+    if only is not None or small:
+        raise ConfigError("Options --only and --small belong to --gallery FOLDER: add it, or leave them out.")
     # Imported here: torch takes seconds, and --help should not.
     from anfinsen.byhand import (
         Names,
@@ -112,6 +126,23 @@ def byhand(
     typer.echo(f"{facts.path}: {facts.formulas:,} formulas over {given} cells ({info.does}).")
     if page is not None:
         typer.echo(f"{write_page(plan, page, questions)}: the same as a page.")
+    return 0
+
+
+def _gallery(job: Path | None, folder: Path, only: str | None, small: bool, device: str) -> int:
+    from anfinsen.byhand.gallery import write_gallery
+    from anfinsen.inference.byhand_models import GALLERY_LOSSES, GallerySources
+
+    if job is None and not small:
+        raise ConfigError(
+            "The gallery's workbooks of trained models need a job file: give one, such as examples/2aee_A.yaml, or "
+            "--small for the small workbooks alone."
+        )
+    if job is not None and small:
+        raise ConfigError("Small workbooks need no job: leave the job file out, or --small.")
+    sources = None if job is None else GallerySources(_one_job(job), device)
+    for facts in write_gallery(folder, GALLERY_LOSSES, sources, only):
+        typer.echo(f"{facts.path}: {facts.formulas:,} formulas.")
     return 0
 
 
