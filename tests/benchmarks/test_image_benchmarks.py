@@ -50,7 +50,7 @@ def data(tmp_path_factory):
     """Pairs of scenes in each split."""
     folder, rng = tmp_path_factory.mktemp("data"), numpy_generator(0, "benchmark")
     for split in ("train", "validation", "test", "heldout"):
-        first = [sample_scene(rng, held_out=split == "heldout") for _ in range(PAIRS)]
+        first = [sample_scene(rng, held_out=split == "heldout") for _ in range(2 * PAIRS)]
         scenes = [scene for each in first for scene in (each, sibling(each, rng)[0])]
         pictures = np.stack([render(scene, rng) for scene in scenes])
         write_split(folder, split, pictures, [Captioned(caption(scene), "scenes", scene) for scene in scenes])
@@ -163,7 +163,16 @@ def test_real_scenes_have_all_attributes(bench, setting):
     record, _ = bench.arms.run(bench.arms.comparison_arms(PAIRS)[7], setting)
     assert record["split"] == "heldout"
     assert all(all(each) for each in record["attributes"].values())
-    assert record["reference"] == PAIRS
+    assert record["reference"] == 2 * PAIRS
+
+
+def test_no_picture_is_compared_with_its_sibling(bench, data):
+    """Siblings are two drawings from the same random numbers: as a reference they would be too near."""
+    what, images = bench.arms.Prompts(data, "test", PAIRS), ImageTextDataset(data, "test").images
+    drawn = {picture.numpy().tobytes() for picture in images[: 2 * PAIRS]}
+    assert {picture.numpy().tobytes() for picture in what.pictures} <= drawn
+    assert not drawn & {picture.numpy().tobytes() for picture in what.reference}
+    assert len(bench.arms.Prompts(data, "test", 2).reference) == len(what.reference) == 2 * PAIRS
 
 
 def test_pictures_of_an_arm_do_not_depend_on_how_many_are_drawn(bench, setting, monkeypatch):
@@ -257,11 +266,11 @@ def test_monotony(bench):
 
 
 def test_ways_lead_from_the_first_to_the_last(bench, data):
-    """With a pipeline that mixes the pictures themselves, and a CLIP that is their mean colour."""
-    pictures = from_bytes(ImageTextDataset(data, "test").images)
+    """With a pipeline that mixes the pictures themselves, and a CLIP that is the mean colour of what is not white."""
+    pictures = from_bytes(ImageTextDataset(data, "test").images[::2])  # siblings' colours may be the same
 
     class Pipe:
-        clip = SimpleNamespace(encode_image=lambda x: torch.nn.functional.normalize(x.mean((2, 3)) - 0.9, dim=1))
+        clip = SimpleNamespace(encode_image=lambda x: torch.nn.functional.normalize(x.mean((2, 3)) - 1, dim=1))
 
         def interpolate(self, first, last, *, steps, **_):
             mixed = [torch.lerp(first, last, place / (steps - 1)) for place in range(steps)]
@@ -274,7 +283,7 @@ def test_ways_lead_from_the_first_to_the_last(bench, data):
     assert [len(way) for way in record["ways"]] == [bench.scores.WAY] * 3
     for way in record["ways"]:
         assert bench.scores.monotony(way) == (pytest.approx(1.0), 1.0)
-    scenes = ImageTextDataset(data, "test").scenes[:2]
+    scenes = ImageTextDataset(data, "test").scenes[:4:2]
     kept = bench.scores.variation_record(Pipe(), pictures[:2], scenes, 2, 0)
     assert kept["attributes"]["all"] == [[1, 1], [1, 1]]
     assert min(kept["cosines"]) > 0.999
@@ -301,7 +310,7 @@ def test_wrong_options_are_refused(bench, data, weights, tmp_path):
         _run(bench, data, weights, tmp_path, "--parts", "all")
     with pytest.raises(ConfigError, match="expected NAME=FILE"):
         _run(bench, data, ["--weights", "nonsense=file"], tmp_path)
-    with pytest.raises(ConfigError, match="half of which can be drawn"):
+    with pytest.raises(ConfigError, match="a quarter of which can be drawn"):
         bench.arms.Prompts(data, "test", PAIRS + 1)
     (tmp_path / "records.jsonl").write_text("[1]\n")
     with pytest.raises(InputError, match="not a file of records"):

@@ -304,3 +304,18 @@ def test_blur_is_a_gaussian_of_three_pixels() -> None:
 def test_base_pictures_are_means_of_four_pixels() -> None:
     picture = torch.arange(16.0).view(1, 1, 4, 4)
     assert to_base(picture).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+
+
+@pytest.mark.parametrize("noise", ["cosine", "linear"])
+@pytest.mark.parametrize("steps", [4, 24, 80])
+def test_sampling_goes_to_no_level_below_those_of_training(noise, steps):
+    config = replace(DECODER_PRESETS["mini"].diffusion, noise=noise)
+    levels = config.sigmas(steps)
+    assert levels[-1] == 0
+    assert levels[-2] == pytest.approx(config.sigma_min)
+    assert bool((levels.diff() < 0).all())
+    seen = config.training_noise().sample(4000, torch_generator(0))
+    assert float(levels[-2]) >= 0.9 * float(seen.min())
+    prior = PRIOR_PRESETS["mini"].diffusion  # whose lowest level is below the schedule's
+    assert len(prior.sigmas(steps)) == steps + 1
+    assert prior.sigmas(steps)[-2] > prior.sigma_min

@@ -87,6 +87,18 @@ def _spoil_pictures(folder: Path) -> None:
     (folder / "train-images.npy").write_bytes(b"no pictures")
 
 
+def _archive(folder: Path) -> None:
+    np.savez(folder / "other.npz", a=np.zeros(3))
+    (folder / "other.npz").rename(folder / "train-images.npy")
+
+
+def _spoil_header(folder: Path) -> None:
+    path = folder / "train-images.npy"
+    content = bytearray(path.read_bytes())
+    content[10:30] = b"{'descr': (((((((((("
+    path.write_bytes(bytes(content))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -95,6 +107,9 @@ def _spoil_pictures(folder: Path) -> None:
         (_spoil_source, r"expected a caption, a source \(scenes or emoji\)"),
         (_fewer_lines, r"are uint8 \(4, 64, 64, 3\): expected uint8 \(3, 64, 64, 3\)"),
         (_spoil_pictures, "train-images.npy cannot be read"),
+        (_archive, "train-images.npy cannot be read"),
+        (_spoil_header, "train-images.npy cannot be read"),
+        (lambda folder: (folder / "train-images.npy").write_bytes(b""), "train-images.npy cannot be read"),
         (lambda folder: (folder / "train-images.npy").unlink(), "cannot be read"),
         (lambda folder: (folder / "train.jsonl").unlink(), "train.jsonl cannot be read"),
     ],

@@ -57,6 +57,23 @@ def test_long_captions_are_refused(tokenizer: Tokenizer) -> None:
         tokenizer.encode(["a star", "a " * 100])
 
 
+def test_names_of_special_tokens_are_letters(tokenizer: Tokenizer) -> None:
+    again = Tokenizer.from_json(tokenizer.to_json())
+    for each in (tokenizer, again):
+        tokens = each.encode("a [end] [padding]")
+        assert int((tokens.ids == SPECIAL.index("[end]")).sum()) == 1
+        assert bool((tokens.ids[tokens.mask] != SPECIAL.index("[padding]")).all())
+
+
+def test_captions_without_a_known_letter_are_refused(tokenizer: Tokenizer) -> None:
+    tokenizer.require_words(["a star", "星 star", "zebra"])
+    for text in ("星", "!!!", "🎉 ☃"):
+        with pytest.raises(InputError, match=r"has no letter that the model knows"):
+            tokenizer.require_words(["a star", text])
+    with pytest.raises(InputError, match="24 are the most"):
+        tokenizer.require_words(["a " * 100])
+
+
 def test_json_brings_the_same_tokenizer_back(tokenizer: Tokenizer) -> None:
     again = Tokenizer.from_json(tokenizer.to_json())
     texts = [*captions(50, 3), "the grinning zebra, ☃"]

@@ -9,11 +9,12 @@ import torch
 from image_cases import RECIPE, TINY, add_tiny_presets, make_folder, options
 
 from anfinsen.cli.app import run as run_command
-from anfinsen.common.errors import ConfigError, InputError, WeightsError
+from anfinsen.common.errors import ConfigError, InputError, OutputError, WeightsError
 from anfinsen.common.optimisation import step
 from anfinsen.common.progress import Silent
 from anfinsen.common.seeding import torch_generator
 from anfinsen.images.clip import Clip
+from anfinsen.images.dalle2 import DECODER_PRESETS, PRIOR_PRESETS
 from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.training.images.build import gather
 from anfinsen.training.images.data import Batches, read_captions, read_images
@@ -278,6 +279,31 @@ def test_several_workers_are_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="one process"):
         train_images(options("clip", folder, tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (NoiseOptions("cosine", mean=1.0), "--noise-mean is for log-normal .* are cosine"),
+        (NoiseOptions("linear", std=1.0), "--noise-std is for log-normal .* are linear"),
+        (NoiseOptions(mean=float("nan")), "'noise_mean' is nan"),
+    ],
+)
+def test_levels_that_cannot_be_are_refused(noise, message):
+    with pytest.raises(ConfigError, match=message):
+        noise.applied(DECODER_PRESETS["mini"])
+
+
+def test_the_prior_has_no_mean_of_levels():
+    with pytest.raises(ConfigError, match="give --noise log-normal"):
+        NoiseOptions(std=1.0).applied(PRIOR_PRESETS["mini"])
+
+
+def test_an_output_that_is_a_file_is_refused(folder, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match=r"Cannot write .*out"):
+        train_images(options("clip", folder, tmp_path / "out", steps=1))
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_the_noise_of_a_run_is_kept_with_its_weights(folder, under, tmp_path):

@@ -8,6 +8,7 @@ by side: scenes 0 and 1, 2 and 3, and so on. Then come the emoji.
 from __future__ import annotations
 
 import json
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,12 +147,15 @@ def _read_line(line: str, where: str) -> Captioned:
 def _read_pictures(path: Path, number: int) -> UInt8[np.ndarray, "n 64 64 3"]:
     try:
         # "c": changes, which torch cannot forbid, never reach the file.
-        pictures = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        pictures = np.lib.format.open_memmap(path, mode="c")
+    except (OSError, ValueError, tokenize.TokenError) as error:  # the last is of a damaged header
         raise InputError(
             f"The pictures {path} cannot be read ({error}): make the folder with scripts/image_data.py."
         ) from error
     expected = (number, PICTURE_SIZE, PICTURE_SIZE, 3)
     if pictures.dtype != np.uint8 or pictures.shape != expected:
-        raise InputError(f"The pictures {path} are {pictures.dtype} {pictures.shape}: expected uint8 {expected}.")
+        raise InputError(
+            f"The pictures {path} are {pictures.dtype} {pictures.shape}: expected uint8 {expected}, one "
+            "for each caption; make the folder anew with scripts/image_data.py."
+        )
     return np.asarray(pictures)

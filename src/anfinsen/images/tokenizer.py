@@ -39,6 +39,7 @@ class Tokenizer:
 
     def __init__(self, encoding: tokenizers.Tokenizer) -> None:
         self._encoding = encoding
+        self._encoding.encode_special_tokens = True  # "[end]" in a caption is but letters
 
     @classmethod
     def train(cls, captions: Iterable[str], vocabulary_size: int = VOCABULARY_SIZE) -> Tokenizer:
@@ -92,15 +93,27 @@ class Tokenizer:
         for row, encoded in enumerate(self._encoding.encode_batch(captions)):
             tokens = [start, *encoded.ids, end]
             if len(tokens) > MOST_TOKENS:
-                caption = captions[row]
-                shown = caption if len(caption) <= _SHOWN else f"{caption[:_SHOWN]}…"
                 raise InputError(
-                    f"The caption {shown!r} has {len(tokens)} tokens, and {MOST_TOKENS} are the most (start and end "
-                    "among them): shorten it."
+                    f"The caption {_shown(captions[row])!r} has {len(tokens)} tokens, and {MOST_TOKENS} are the most "
+                    "(start and end among them): shorten it."
                 )
             ids[row, : len(tokens)] = torch.tensor(tokens)
             mask[row, : len(tokens)] = True
         return Tokens(ids, mask)
+
+    def require_words(self, captions: Sequence[str]) -> None:
+        """Refuse captions that :meth:`encode` refuses, and those of which nothing is known.
+
+        Raises:
+            InputError: a caption is too long, or has no letter that captions of training had.
+        """
+        nothing = {*SPECIAL, _WORD_START}
+        self.encode(captions)
+        for caption in captions:
+            if set(self._encoding.encode(caption).tokens) <= nothing:
+                raise InputError(
+                    f"The caption {_shown(caption)!r} has no letter that the model knows: say it in English words."
+                )
 
     def to_json(self) -> str:
         """Return what :meth:`from_json` reads."""
@@ -127,6 +140,10 @@ class Tokenizer:
         if special[: len(SPECIAL)] != list(SPECIAL):
             raise InputError(f"The tokenizer's first tokens are {special[:4]}: expected {', '.join(SPECIAL)}.")
         return cls(encoding)
+
+
+def _shown(caption: str) -> str:
+    return caption if len(caption) <= _SHOWN else f"{caption[:_SHOWN]}…"
 
 
 def _library() -> None:

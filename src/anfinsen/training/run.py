@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
-from anfinsen.common.errors import MissingExtraError
+from anfinsen.common.errors import MissingExtraError, OutputError
 from anfinsen.common.optimisation import backward, clip_gradients, step
 from anfinsen.common.progress import Progress
 
@@ -197,7 +197,7 @@ def open_curves(folder: Path | None) -> Curves:
     """Return a TensorBoard writer into ``folder``; without a folder, what drops every number.
 
     Raises:
-        MissingExtraError: TensorBoard is not installed.
+        MissingExtraError: TensorBoard is not installed. OutputError: the folder cannot be written.
     """
     if folder is None:
         return _NoCurves()
@@ -205,4 +205,7 @@ def open_curves(folder: Path | None) -> Curves:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError("Training curves need TensorBoard: pip install 'anfinsen[train]'.") from error
-    return SummaryWriter(str(folder))
+    try:
+        return SummaryWriter(str(folder))
+    except OSError as error:
+        raise OutputError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error

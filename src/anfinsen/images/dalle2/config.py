@@ -46,7 +46,8 @@ class DiffusionConfig:
             network that predicts the data cannot pass small noise on exactly, and would train for nothing else.
 
     Raises:
-        ConfigError: the levels are not 0 < sigma_min < sigma_max, or a standard deviation or weight is not above 0.
+        ConfigError: the levels are not 0 < sigma_min < sigma_max, the mean is not finite, or a standard deviation or
+            weight is not above 0.
     """
 
     prediction: Literal["edm", "epsilon", "x0", "v"] = "edm"
@@ -68,6 +69,8 @@ class DiffusionConfig:
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise ConfigError(f"Diffusion setting {name!r} is {value}: expected a finite number above 0.")
+        if not math.isfinite(self.noise_mean):
+            raise ConfigError(f"Diffusion setting 'noise_mean' is {self.noise_mean}: expected a finite number.")
         if self.weight_max is not None and not self.weight_max > 0:
             raise ConfigError(f"Diffusion setting 'weight_max' is {self.weight_max}: expected a number above 0.")
 
@@ -98,13 +101,20 @@ class DiffusionConfig:
     def sigmas(self, steps: int) -> Float[Tensor, "levels"]:
         """Return ``steps + 1`` levels to sample along, the last 0.
 
+        Levels of the cosine or linear schedule below ``sigma_min`` become one at it, so that there may be fewer.
+
         Raises:
             ConfigError: ``steps`` is not positive, or is more than the schedule has levels.
         """
         if self.noise == "log-normal":
             return edm_sigmas(steps, self.sigma_min, self.sigma_max)
         schedule = cosine_sigmas if self.noise == "cosine" else linear_sigmas
-        return schedule(steps, sigma_max=self.sigma_max)
+        levels = schedule(steps, sigma_max=self.sigma_max)
+        # The schedules go on below what training sees, where a network that predicts the data says anything.
+        above = levels[levels > self.sigma_min]
+        return torch.cat(
+            [above, levels.new_tensor([self.sigma_min] if len(above) < len(levels) - 1 else []), levels[-1:]]
+        )
 
 
 # Flat pictures on white. A network that predicts the data learns them several times faster than EDM's, whose output is

@@ -97,17 +97,17 @@ def _opened(picture: Path | str | Image) -> Image:
     if not isinstance(picture, (Path, str)):
         return picture
     path = Path(picture)
-    if not path.exists():
-        raise InputError(f"Picture {str(path)!r} does not exist: check the path.")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's advice on palettes and metadata is for programmers
             # Warns of pictures so large that opening them may take all memory; whether a file is one is not known.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
                 return ImageOps.exif_transpose(image)
-    # Pillow's readers raise many kinds of errors on damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except FileNotFoundError:
+        raise InputError(f"Picture {str(path)!r} does not exist: check the path.") from None
+    except Exception:  # Pillow's readers raise nearly anything for damaged files
         raise InputError(
             f"{path} cannot be read as a picture: expected a whole PNG, JPEG, WebP or GIF file of at most "
             f"{(Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels."
@@ -122,6 +122,8 @@ def _on_white(image: Image) -> Image:
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-12)
         image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
+    if image.mode == "LAB":  # has no transparency, and would become all transparent
+        image = image.convert("RGB")
     image = image.convert("RGBA")
     scale = SIZE / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)

@@ -40,7 +40,7 @@ class DenoisingRecorder:
     """A pipeline's ``callback_on_step_end`` that keeps what it is told.
 
     Noisy pictures are kept at unit scale, x / sqrt(1 + (sigma / sigma_data)²): at every level they have the spread of
-    pictures, which is also what a network sees (EDM's c_in).
+    pictures. (What a network sees is a multiple of that with EDM's c_in, and x / sqrt(1 + sigma²) otherwise.)
     """
 
     sigma_data: float = 0.5

@@ -155,6 +155,8 @@ class ImageRequest:
             raise ConfigError(f"Option {_EDITS[self.mode]} takes no prompt: leave {self.prompt!r} out.")
         if self.difference is not None and not all(text.strip() for text in self.difference):
             raise ConfigError("A caption of --text-difference is empty: give what the picture is, and what it becomes.")
+        if self.difference is not None and self.difference[0].split() == self.difference[1].split():
+            raise ConfigError("The captions of --text-difference are the same: give two that differ.")
         if not drawn:
             for name, chosen in (
                 ("--guidance", self.guidance is not None),
@@ -232,15 +234,17 @@ def load_pipeline(
 
     Raises:
         ConfigError, WeightsError: device or weights cannot be used.
-        InputError: a caption is too long for the model.
+        InputError: a caption is too long for the model, or has no letter that it knows.
     """
     kind = DallE2Pipeline if request.model == "dalle2" else DallE1Pipeline
     pipeline = kind.from_files(request.weights, device)
     if progress is not None:
         pipeline.progress = progress
     captions = [*([request.prompt] if request.prompt else []), *(request.difference or ())]
-    pipeline.tokenizer.encode(captions)  # refused before anything is made
-    if isinstance(pipeline, DallE2Pipeline):
+    pipeline.tokenizer.require_words(captions)  # refused before anything is made
+    if isinstance(pipeline, DallE1Pipeline):
+        pipeline.clip_tokenizer.require_words(captions)
+    else:
         sampler = request.sampler or pipeline.options.sampler
         pipeline.options = replace(pipeline.options, sampler=sampler, use_prior=request.use_prior)
     return pipeline

@@ -81,7 +81,7 @@ def check_number(name: str, value: float | int, least: float | int, most: float 
     """
     if not least <= value <= most:
         kind = "whole number" if isinstance(least, int) else "number"
-        raise ConfigError(f"Option {name!r} is {value}: expected a {kind} from {least:g} to {most:g}.")
+        raise ConfigError(f"Option {name!r} is {value}: expected a {kind} from {least:.10g} to {most:.10g}.")
 
 
 def check_call(prompts: Sequence[str], pictures: int, guidance: float, output_type: str) -> None:

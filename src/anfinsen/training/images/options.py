@@ -30,11 +30,18 @@ class NoiseOptions:
         """Return the configuration of a network with these levels, which its weights then remember.
 
         Raises:
-            ConfigError: the levels cannot be.
+            ConfigError: the levels cannot be, or have no mean and width to choose.
         """
         known = ("log-normal", "cosine", "linear")
         if self.kind is not None and self.kind not in known:
             raise ConfigError(f"Training noise {self.kind!r} is unknown: expected one of {', '.join(known)}.")
+        kind = self.kind or config.diffusion.noise
+        for name, value in (("--noise-mean", self.mean), ("--noise-std", self.std)):
+            if value is not None and kind != "log-normal":
+                raise ConfigError(
+                    f"Option {name} is for log-normal noise levels, and those of this training are {kind}: leave it "
+                    "out, or give --noise log-normal."
+                )
         chosen = {"noise": self.kind, "noise_mean": self.mean, "noise_std": self.std}
         changes = {name: value for name, value in chosen.items() if value is not None}
         return replace(config, diffusion=replace(config.diffusion, **changes)) if changes else config
