@@ -80,7 +80,8 @@ class FeatureStore:
         return read_tensors(path).tensors["codes"].long()
 
     def _path(self, network: str, sha256: str, data: ImageData) -> Path:
-        return self.folder / f"{network}-{sha256[:12]}-{data.about[:12]}-{data.split}.safetensors"
+        precision = "bf16" if self.bf16 else "float32"
+        return self.folder / f"{network}-{sha256[:12]}-{data.about[:12]}-{data.split}-{precision}.safetensors"
 
     @torch.no_grad()
     def _clip(self, clip: Clip, data: ImageData) -> dict[str, Tensor]:

@@ -119,8 +119,11 @@ class DecoderObjective:
     def loss(self, rows: Int[Tensor, "b"], done: float, generator: torch.Generator) -> ImageLoss:
         """Return the denoising loss; each condition is left out as often as ``drop`` says."""
         del done
-        image = _chosen(len(rows), self.drop.image, generator, self.device)
-        return _mean(self._losses(rows, generator, image, _chosen(len(rows), self.drop.text, generator, self.device)))
+        image, text, both = (
+            _chosen(len(rows), share, generator, self.device)
+            for share in (self.drop.image, self.drop.text, self.drop.both)
+        )
+        return _mean(self._losses(rows, generator, image | both, text | both))
 
     def scores(self, rows: Int[Tensor, "b"], generator: torch.Generator) -> dict[str, float]:
         """Return the loss with all conditions."""

@@ -52,10 +52,12 @@ class ConditionDrop:
         image: the image embedding (Ramesh et al. 2022, section 2.1: 10 %).
         text: the caption. There, half of the decoder's captions are dropped; one in five here, for a short run
             otherwise learns little from them.
+        both: besides, the two together: what guidance leads away from. There, 5 % of all examples have neither.
     """
 
     image: float = 0.1
     text: float = 0.2
+    both: float = 0.1
 
 
 # Steps of "mini" are for one core and about the CPU minutes named: as many for DALL·E 2's three networks together as
