@@ -1,6 +1,7 @@
 """Plain functions as workbooks: the numbers are numpy's, gradients are formulas, and damage is found."""
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,17 @@ def test_formulas_agree_with_the_model_and_nearly_all_are_formulas(network):
     assert agreement.shown < EXACT
     assert agreement.formulas == facts.formulas == plan.selection.formulas > 100
     assert agreement.formulas >= 0.95 * (agreement.formulas + agreement.numbers)
+
+
+def test_stored_results_are_numbers_with_all_their_digits(network):
+    _, _, plan, facts = network
+    sheets = openpyxl.load_workbook(facts.path, data_only=True)
+    formulas = [cell for cell in plan.cells("formula", "output") if plan.is_formula(cell)]
+    assert len(formulas) == plan.selection.formulas
+    for cell in formulas:
+        sheet, at = plan.address(cell)
+        stored = sheets[sheet][at]
+        assert stored.data_type == "n" and stored.value == plan.value(cell)
 
 
 def test_changing_inputs_and_weights_changes_the_results_as_in_the_model(network):

@@ -213,14 +213,14 @@ class _ExerciseSheets(Sheets):
                     sheet.write_number(*at, Exact(value), self.formats[kind])
                 continue
             asked += 1
-            self.solution.write_formula(*at, self.exercise.formula(cell), self.formats[kind], repr(value))
+            self.solution.write_formula(*at, self.exercise.formula(cell), self.formats[kind], Exact(value))
             self.sheets["Steps"].write_blank(*at, None, self.blank)
             self._verdict(address(*at), (at[0], verdicts + column))
         self._hint(tile)
         self._count(tile, verdicts, asked)
         area = area_of(tile)
         difference = f"=SUMPRODUCT(MAX(ABS({SOLUTION}!{area}-{MODEL}!{area})))"
-        self.sheets["Steps"].write_formula(tile.row - 2, tile.column - 1, difference, self.small, "0")
+        self.sheets["Steps"].write_formula(tile.row - 2, tile.column - 1, difference, self.small, 0)
         return f"Steps!{address(tile.row - 2, tile.column - 1)}"
 
     def _names(self, tile: Tile) -> None:
@@ -242,7 +242,7 @@ class _ExerciseSheets(Sheets):
         steps, first = self.sheets["Steps"], address(tile.row, verdicts)
         area = f"{first}:{address(tile.row + rows - 1, verdicts + columns - 1)}"
         words = self.book.add_format({"num_format": f'"right: "0" of {asked}"', "italic": True})
-        steps.write_formula(tile.row - 2, verdicts, f'=COUNTIF({area},"right")', words, "0")
+        steps.write_formula(tile.row - 2, verdicts, f'=COUNTIF({area},"right")', words, 0)
         self.counts_of_right.append(f"Steps!{address(tile.row - 2, verdicts)}")
         self.answers += asked
         for word, mark in self.marks.items():
@@ -275,4 +275,4 @@ class _ExerciseSheets(Sheets):
         sheet.write_string(4, 0, "Exercise: an answer is right if it is off by no more than this share of the value:")
         sheet.write_number(4, 4, self.exercise.tolerance)
         sheet.write_string(6, 0, f"Exercise: right answers of {self.answers}:")
-        sheet.write_formula(6, 4, f"=SUM({','.join(self.counts_of_right)})", None, "0")
+        sheet.write_formula(6, 4, f"=SUM({','.join(self.counts_of_right)})", None, 0)

@@ -46,6 +46,9 @@ class Exact(float):
     def __format__(self, specification: str) -> str:
         return repr(float(self))
 
+    def __str__(self) -> str:
+        return repr(float(self))
+
 
 @dataclass(frozen=True)
 class WorkbookFacts:
@@ -164,7 +167,7 @@ class Sheets:
             at = (tile.row + row, tile.column + column)
             if plan.is_formula(cell):
                 formulas += 1
-                sheet.write_formula(*at, plan.formula(cell), self.formats[kind], repr(float(value)))
+                sheet.write_formula(*at, plan.formula(cell), self.formats[kind], value)
                 self.model.write_number(*at, value, self.formats[kind])
             else:
                 sheet.write_number(*at, value, self.formats[kind])
@@ -177,7 +180,7 @@ class Sheets:
         area = area_of(tile)
         difference = f"=SUMPRODUCT(MAX(ABS({area}-{MODEL}!{area})))"
         # In the row of the subtitle, before the first name.
-        sheet.write_formula(tile.row - 2, tile.column - 1, difference, self.small, "0")
+        sheet.write_formula(tile.row - 2, tile.column - 1, difference, self.small, 0)
         return f"Steps!{address(tile.row - 2, tile.column - 1)}"
 
     def _colour_scale(self, tile: Tile) -> None:
@@ -198,7 +201,7 @@ class Sheets:
         sheet.set_row(1, LINE_HEIGHT * max(1, -(-len(trace.reference) // LINE_LENGTH)))
         sheet.write_string(3, 0, f"Formulas: {plan.selection.formulas:,}. {_slice_words(plan)}")
         sheet.write_string(5, 0, "Largest difference between a formula and the model's number (float64):")
-        sheet.write_formula(5, 4, f"=MAX({self._differences(differences)})" if differences else "=0", self.small, "0")
+        sheet.write_formula(5, 4, f"=MAX({self._differences(differences)})" if differences else "=0", self.small, 0)
         row = 7
         for kind, words in LEGEND.items():
             if self.counts[kind]:
@@ -218,7 +221,7 @@ class Sheets:
             return ",".join(cells)
         column = 25
         for n in range(0, len(cells), 200):
-            self.overview.write_formula(n // 200, column, f"=MAX({','.join(cells[n : n + 200])})", self.small, "0")
+            self.overview.write_formula(n // 200, column, f"=MAX({','.join(cells[n : n + 200])})", self.small, 0)
         return f"{address(0, column)}:{address((len(cells) - 1) // 200, column)}"
 
 
