@@ -25,8 +25,9 @@ demo: $(STAMP)
 	$(BIN)/anfinsen evaluate $(foreach model,$(DEMO_MODELS),--model $(model)=demo-output/$(model)) examples/2aee_A.pdb \
 	  --out demo-output/comparison --overwrite
 
+# A file's tests stay together: they share what is slow to make.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

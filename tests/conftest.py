@@ -4,7 +4,8 @@ import os
 import warnings
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Workers of pytest-xdist stand side by side: one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
