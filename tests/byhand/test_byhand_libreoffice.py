@@ -99,7 +99,8 @@ def test_results_stored_in_the_file_are_not_believed(runs, tmp_path):
 
     run = runs["alphafold3-mini"]
     path = "trunk_module.blocks.0.pair.transition"
-    plan = make_plan(trace(run.model, lambda: run.run(path), block=path), Slice(tokens=(0,), channels=(0,)))
+    recorded = trace(run.model, lambda: run.run(path), block=path, names=Names({"token": run.tokens}))
+    plan = make_plan(recorded, Slice(tokens=(0,), channels=(0,)))
     facts = write_workbook(plan, tmp_path / "block.xlsx")
     cell = next(cell for cell in plan.cells("weight") if plan.origin(cell)[0] == "contract.weight")
     sheet, where = plan.address(cell)

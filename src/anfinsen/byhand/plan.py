@@ -45,6 +45,9 @@ class Plan:
         if cell in self._outputs:
             return "output"
         step = self.trace.graph.step_of(cell)
+        # An input outside of the slice would not be followed by everything that stands here: it is shown as a number.
+        if step.kind == "input" and self.selection.outside[cell]:
+            return "constant"
         if step.kind != "formula":
             return step.kind
         if self.selection.formula[cell]:

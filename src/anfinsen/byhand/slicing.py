@@ -51,13 +51,14 @@ class Selection:
 
     Attributes:
         needed: cells that are shown. formula: cells that are formulas if shown (the others are inputs, weights or
-            constants). held: constants that would change with shown inputs. outputs: the wanted results by name, with
-            other cells as -1.
+            constants). held: constants that would change with shown inputs. outside: follow from inputs outside of the
+            slice, or are such inputs. outputs: the wanted results by name, with other cells as -1.
     """
 
     needed: Mask
     formula: Mask
     held: Mask
+    outside: Mask
     outputs: dict[str, Ids]
 
     @property
@@ -94,7 +95,7 @@ def select(trace: Trace, wanted: Slice) -> Selection:
     if not needed.any():
         raise ConfigError("Nothing of the block's results lies in the chosen tokens and channels: choose others.")
     _walk_back(graph.steps, needed, formula)
-    return Selection(needed, formula, held, outputs)
+    return Selection(needed, formula, held, outside, outputs)
 
 
 def _inside(labels: Labels, shape: tuple[int, ...], chosen: dict[str, tuple[int, ...]]) -> Mask:

@@ -33,7 +33,7 @@ COLOURS = {
 LEGEND = {
     "input": "input: what the block was given. Change one, and everything follows",
     "weight": "weight: what the model has learnt. Change one, and everything follows",
-    "constant": "outside: follows from inputs that are not shown here, so a number",
+    "constant": "outside of the slice: an input there, or what follows from such inputs alone; a number",
     "held": "held: outside of the slice, a number; would change if you changed an input",
     "formula": "intermediate result: a formula",
     "output": "result of the block: a formula",
