@@ -50,7 +50,7 @@ class Arm:
         name: unique. model: REAL (the captions' own pictures), DALLE1 or DALLE2. split: whose captions.
         pictures: how many, one of each caption. steps, sampler: of the decoder; 0 and "" the product's.
         guidance: None: the product's. use_prior: False gives the text's embedding to the decoder.
-        candidates: drawn for each picture or embedding, of which CLIP chooses one; 0: the product's.
+        candidates: pictures drawn for each, of which CLIP chooses one; 0: the product's.
         decoder: weights file in place of the one that is used elsewhere.
         counted: whether floating-point operations are counted, too.
         restored: nothing is drawn: the captions' own pictures go through the last network alone (the discrete VAE, or
@@ -72,14 +72,15 @@ class Arm:
 
 
 def comparison_arms(limit: int) -> list[Arm]:
-    """DALL·E 2 against DALL·E 1, on combinations that training has seen and on others."""
+    """DALL·E 2 against DALL·E 1, on combinations that training has seen and on others; sweeps draw no candidates."""
     return [
         arm
         for split in ("test", "heldout")
         for arm in (
             Arm(f"{split}: {REAL}", REAL, split, limit),
-            Arm(f"{split}: {DALLE2}", DALLE2, split, limit, counted=True),
-            Arm(f"{split}: {DALLE2} without prior", DALLE2, split, limit, use_prior=False, counted=True),
+            Arm(f"{split}: {DALLE2} re-ranked", DALLE2, split, limit, counted=True),
+            Arm(f"{split}: {DALLE2}", DALLE2, split, limit, candidates=1, counted=True),
+            Arm(f"{split}: {DALLE2} without prior", DALLE2, split, limit, use_prior=False, candidates=1, counted=True),
             Arm(f"{split}: {DALLE1} re-ranked", DALLE1, split, limit, counted=True),
             Arm(f"{split}: {DALLE1}", DALLE1, split, limit, candidates=1, counted=True),
             Arm(f"{split}: real pictures through {DALLE2}'s upsampler", DALLE2, split, limit, restored=True),
@@ -89,13 +90,13 @@ def comparison_arms(limit: int) -> list[Arm]:
 
 
 def guidance_arms(limit: int) -> list[Arm]:
-    return [Arm(f"guidance {value:g}", DALLE2, "test", limit, guidance=value) for value in GUIDANCES]
+    return [Arm(f"guidance {value:g}", DALLE2, "test", limit, guidance=value, candidates=1) for value in GUIDANCES]
 
 
 def step_arms(limit: int) -> list[Arm]:
     """Each sampler with each number of steps, cheapest first."""
     return [
-        Arm(f"{sampler}, {steps} steps", DALLE2, "test", limit, steps=steps, sampler=sampler)
+        Arm(f"{sampler}, {steps} steps", DALLE2, "test", limit, steps=steps, sampler=sampler, candidates=1)
         for steps in STEPS
         for sampler in SAMPLERS
     ]

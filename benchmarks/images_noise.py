@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ThreadPoolExecutor(args.workers) as pool:
         trained += pool.map(lambda noise: train(noise, args), NOISES[1:])
     drawn = [
-        Arm(noise.name, arms.DALLE2, "test", args.pictures, decoder=str(file))
+        Arm(noise.name, arms.DALLE2, "test", args.pictures, candidates=1, decoder=str(file))
         for noise, file in zip(NOISES, trained, strict=True)
     ]
     files = dict(arms.files_of(args.weights))

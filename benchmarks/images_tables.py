@@ -121,14 +121,17 @@ def _kernel(row: Record) -> str:
 
 def _gain(records: Mapping[str, Record], split: str) -> str:
     """Return how much more of the same captions DALL·E 2 gets right, caption by caption."""
-    ours, theirs = (records.get(f"{split}: {name}") for name in (DALLE2, f"{DALLE1} re-ranked"))
-    if ours is None or theirs is None or ours["n"] != theirs["n"]:
-        return ""
-    gains = [np.subtract(ours["attributes"][key], theirs["attributes"][key]) for key in ("shape_and_colour", "all")]
-    return (
-        f"{DALLE2} minus {DALLE1} re-ranked, caption by caption: shape and colour {percent(gains[0])}, all "
-        f"{percent(gains[1])} percentage points."
-    )
+    parts = []
+    for how in (" re-ranked", ""):
+        ours, theirs = (records.get(f"{split}: {name}{how}") for name in (DALLE2, DALLE1))
+        if ours is None or theirs is None or ours["n"] != theirs["n"]:
+            continue
+        gains = [np.subtract(ours["attributes"][key], theirs["attributes"][key]) for key in ("shape_and_colour", "all")]
+        parts.append(
+            f"{DALLE2}{how} minus {DALLE1}{how}, caption by caption: shape and colour {percent(gains[0])}, all "
+            f"{percent(gains[1])} percentage points."
+        )
+    return " ".join(parts)
 
 
 def _cost(arm: Arm, row: Record) -> list[str] | None:

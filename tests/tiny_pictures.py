@@ -31,14 +31,14 @@ DALLE1 = ("clip", "dalle1-dvae", "dalle1-transformer")
 
 
 def _networks(vocabulary: int) -> dict[str, nn.Module]:
-    unet = UNetConfig(channels=(16, 32), attention=(False, True), blocks=1, middle=0, c_embedding=16, c_context=16)
+    unet = UNetConfig(channels=(16, 32), attention=(False, True), blocks=(1, 1), middle=0, c_embedding=16, c_context=16)
     larger = UNetConfig(
         size=64,
         patch=4,
         c_extra=12,
         channels=(16,),
         attention=(False,),
-        blocks=1,
+        blocks=(1,),
         middle=0,
         c_embedding=16,
         c_context=0,
@@ -48,7 +48,7 @@ def _networks(vocabulary: int) -> dict[str, nn.Module]:
         "clip": Clip(ClipConfig(text=SMALL, image=SMALL, stem=16, embedding=8, vocabulary=vocabulary)),
         "dalle2-prior": Prior(PriorConfig(c_clip=8, c_text=16, transformer=SMALL, diffusion=prior)),
         "dalle2-decoder": Decoder(
-            DecoderConfig(c_clip=8, c_text=16, embedding_tokens=2, unet=unet, diffusion=DiffusionConfig())
+            DecoderConfig(c_clip=8, c_text=16, embedding_tokens=2, text=SMALL, unet=unet, diffusion=DiffusionConfig())
         ),
         "dalle2-upsampler": Upsampler(UpsamplerConfig(c_clip=8, unet=larger, diffusion=DiffusionConfig())),
         "dalle1-dvae": DiscreteVae(DiscreteVaeConfig(codes=16, code_width=4, channels=(16, 16))),

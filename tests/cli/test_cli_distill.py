@@ -1,7 +1,6 @@
 """`anfinsen distill`: a small untrained network all the way from sequences to a data set, and what is refused."""
 
 import csv
-import os
 import shutil
 from pathlib import Path
 
@@ -59,12 +58,11 @@ def test_ctrl_c_leaves_what_was_finished_ready_for_training(here, capsys, monkey
             raise KeyboardInterrupt
         return predict(self, job, notes)
 
-    monkeypatch.setattr(AlphaFold3Predictor, "predict", interrupted)
-    assert command("many.fasta", "--out", "out", *EVERYTHING) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(AlphaFold3Predictor, "predict", interrupted)
+        assert command("many.fasta", "--out", "out", *EVERYTHING) == 130
     assert "give the same command again" in capsys.readouterr().err
     assert kept(here / "out") == ["one.cif"]
-    monkeypatch.undo()
-    os.chdir(here)
     assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
     assert kept(here / "out") == ["one.cif", "two.cif"]
 

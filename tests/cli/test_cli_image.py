@@ -54,7 +54,7 @@ def test_a_prompt_gives_pictures_a_manifest_and_a_page(here, paths, capsys):
     assert names == ["01.png", "02.png", "03.png", "grid.png", "manifest.json", "report.html"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"]["settings"] == {
-        "samples": 3, "seed": 5, "guidance": 3.0, "steps": 2, "sampler": "heun", "prior": True,
+        "samples": 3, "seed": 5, "candidates": 4, "guidance": 3.0, "steps": 2, "sampler": "heun", "prior": True,
     }  # fmt: skip
     assert [Path(each["file"]).name for each in manifest["pictures"]] == names[:3]
     assert set(manifest["weights"]) == set(DALLE2)
@@ -94,7 +94,7 @@ def test_a_prompt_gives_pictures_a_manifest_and_a_page(here, paths, capsys):
             "a-small-red-circle-in-a-png",
             ["1", "2"],
         ),
-        ([PROMPT, "--sampler", "ancestral", "--no-prior"], "a-small-red-circle", ["1", "2"]),
+        ([PROMPT, "--sampler", "ancestral", "--no-prior", "--candidates", "1"], "a-small-red-circle", ["1", "2"]),
     ],
 )
 def test_pictures_can_be_changed(arguments, folder, labels, here, paths, capsys):
@@ -110,7 +110,7 @@ def test_dalle1_draws_and_has_a_folder_of_its_own(here, paths, capsys):
     )
     manifest = json.loads((here / "output" / "a-small-red-circle-dalle1" / "manifest.json").read_text())
     assert set(manifest["weights"]) == set(DALLE1)
-    assert manifest["run"]["settings"] == {"samples": 2, "seed": 0, "guidance": 3.0}
+    assert manifest["run"]["settings"] == {"samples": 2, "seed": 0, "candidates": 4, "guidance": 3.0}
 
 
 def test_an_own_job_is_shown_beside_the_pictures(here, paths, capsys, monkeypatch):
@@ -143,6 +143,8 @@ WRONG = {
     "black mask": ([PROMPT, "--inpaint", "a.png", "--mask", "black.png"], "is white for nothing"),
     "prompt too many": ([PROMPT, "--variation", "a.png"], "--variation takes no prompt"),
     "guidance of an edit": (["--variation", "a.png", "--guidance", "2"], "--guidance is for pictures of a prompt"),
+    "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "--candidates is for whole"),
+    "no candidates": ([PROMPT, "--candidates", "0"], "'candidates' is 0"),
     "prior of an edit": (["--interpolate", "a.png", "b.png", "--no-prior"], "--no-prior is for pictures of a prompt"),
     "blank caption": (["--variation", "a.png", "--text-difference", " ", "b"], "A caption of --text-difference"),
     "equal captions": (["--variation", "a.png", "--text-difference", "a  b", "a b"], "are the same"),

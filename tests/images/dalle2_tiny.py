@@ -21,13 +21,25 @@ from anfinsen.images.dalle2 import (
 from anfinsen.images.transformer import TransformerConfig
 
 C_CLIP, C_TEXT, N_TEXT, BATCH = 12, 10, 6, 3
-UNET = UNetConfig(size=8, channels=(16, 32), blocks=1, c_head=16, c_group=8, c_embedding=16, c_context=16)
+UNET = UNetConfig(
+    size=8,
+    channels=(16, 32),
+    blocks=(1, 1),
+    transformer=1,
+    normalised=True,
+    c_head=16,
+    c_group=8,
+    c_embedding=16,
+    c_context=16,
+)
 PRIOR = PriorConfig(c_clip=C_CLIP, c_text=C_TEXT, n_text=N_TEXT, transformer=TransformerConfig(16, 2, 2))
-DECODER = DecoderConfig(c_clip=C_CLIP, c_text=C_TEXT, unet=UNET, diffusion=DiffusionConfig())
+DECODER = DecoderConfig(
+    c_clip=C_CLIP, c_text=C_TEXT, text=TransformerConfig(16, 2, 1), unet=UNET, diffusion=DiffusionConfig()
+)
 UPSAMPLER = UpsamplerConfig(
     c_clip=C_CLIP,
     diffusion=DiffusionConfig(),
-    unet=replace(UNET, size=16, patch=4, c_extra=12, attention=(False, False), c_context=0, middle=0),
+    unet=replace(UNET, size=16, patch=4, c_extra=12, attention=(False, False), c_context=0, middle=0, transformer=0),
 )
 
 

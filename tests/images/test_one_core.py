@@ -28,6 +28,7 @@ DEFINED = re.compile(
     re.IGNORECASE,
 )
 FOREIGN = {"diffusers", "k_diffusion", "denoising_diffusion_pytorch", "dalle2_pytorch", "torchsde", "torchdiffeq"}
+EDM = dalle2.DiffusionConfig(prediction="edm")  # AlphaFold 3's case
 
 
 class Silent:
@@ -60,7 +61,8 @@ def calls(monkeypatch):
     spy(samplers, "_step", lambda args: id(args[4]))
     spy(noise, "power_sigmas", lambda args: len(args[0]))
     for name in ("c_skip", "c_out", "c_in", "c_noise"):
-        spy(preconditioning.EdmPreconditioning, name, lambda args: type(args[0]))
+        for kind in (preconditioning.EdmPreconditioning, preconditioning.VariancePreserving):
+            spy(kind, name, lambda args: type(args[0]))
     return found
 
 
@@ -72,8 +74,8 @@ def _atoms(steps):
         return model.sample(batch, trunk, samples=1, steps=steps, generator=torch_generator(1))
 
 
-def _picture(steps):
-    decoder = tiny.decoder(dalle2.DiffusionConfig(prediction="edm"))
+def _picture(steps, diffusion=EDM):
+    decoder = tiny.decoder(diffusion)
     sigmas = decoder.config.diffusion.sigmas(steps)
     denoise = decoder.denoiser(tiny.embedding(), tiny.text())
     start = tiny.normal(tiny.BATCH, 3, 8, 8) * float(sigmas[0])
@@ -97,6 +99,14 @@ def test_atoms_and_pictures_go_through_the_same_schedule_preconditioning_and_loo
     assert used["atoms"] == {"_step", "power_sigmas", "c_skip", "c_out", "c_in", "c_noise"}
 
 
+def test_the_decoder_as_it_is_trained_goes_through_the_core_too(calls):
+    trained = dalle2.DECODER_PRESETS["mini"].diffusion
+    assert torch.isfinite(_picture(3, trained)).all()
+    assert [told for what, told in calls if what == "_step"] == [id(diffusion.HEUN_SAMPLER)] * 3
+    assert {told for what, told in calls if what.startswith("c_")} == {type(trained.preconditioning())}
+    assert {what for what, _ in calls} == {"_step", "power_sigmas", "c_skip", "c_out", "c_in", "c_noise"}
+
+
 def test_they_hold_the_same_objects():
     assert alphafold3.sample is images.sample is diffusion.sample
     assert TINY.sampler is diffusion.ALPHAFOLD3_SAMPLER
@@ -110,8 +120,7 @@ def test_they_hold_the_same_objects():
         kind = type(model.preconditioning)
         assert kind.__module__ == type(atoms).__module__ == "anfinsen.diffusion.preconditioning"
         assert type(model.config.diffusion.training_noise()).__module__ == "anfinsen.diffusion.training_noise"
-    edm = dalle2.DiffusionConfig(prediction="edm").preconditioning()
-    assert type(edm) is type(atoms) is diffusion.EdmPreconditioning
+    assert type(EDM.preconditioning()) is type(atoms) is diffusion.EdmPreconditioning
     assert image_losses.training_target is diffusion.training_target
 
 

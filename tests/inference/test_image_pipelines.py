@@ -99,9 +99,9 @@ def test_prior_chooses_the_candidate_nearest_to_the_text(pipe, monkeypatch):
     monkeypatch.setattr(pipe.prior, "denoiser", lambda text: lambda x, sigma: x / (1 + sigma**2))
     text = pipe.encode([PROMPT], 2)
     seeds = (5, 6)
-    pipe.options = replace(pipe.options, candidates=1)
+    pipe.options = replace(pipe.options, embeddings=1)
     single = pipe.image_embeddings(text, seeds)
-    pipe.options = replace(pipe.options, candidates=6)
+    pipe.options = replace(pipe.options, embeddings=6)
     best = pipe.image_embeddings(text, seeds)
     assert torch.allclose(best.norm(dim=1), torch.ones(2), atol=1e-5)
     nearer = (best * text.embedding).sum(1) - (single * text.embedding).sum(1)
@@ -132,7 +132,7 @@ def test_callback_sees_each_step_and_its_last_estimate_is_the_end(pipe):
     ]
     levels = [sigma for stage, _, sigma, *_ in told if stage == "decoder"]
     assert levels == pytest.approx(pipe.decoder.config.diffusion.sigmas(4)[:-1].tolist())
-    assert told[0][4].shape == (pipe.options.candidates, 8)
+    assert told[0][4].shape == (pipe.options.embeddings, 8)
     recorder = DenoisingRecorder()
     draw(pipe, 1, num_inference_steps=4, callback_on_step_end=recorder)
     decoder, upsampler = recorder.stages()
@@ -204,6 +204,22 @@ def test_inpainting_leaves_the_rest_alone(pipe):
     ).images
     assert torch.equal(made[:, :, ~mask], picture[:, ~mask].expand(2, -1, -1))
     assert float((made[:, :, mask] - picture[:, mask]).abs().mean()) > 0.1
+
+
+def test_dalle2_keeps_the_best_by_clip_and_shows_how_it_came_about(pipe):
+    pipe.options = replace(pipe.options, candidates=1)
+    alone = draw(pipe, 2, num_inference_steps=2)
+    pipe.options = replace(pipe.options, candidates=5)
+    best = draw(pipe, 2, num_inference_steps=2)
+    assert all(new >= old - 1e-5 for new, old in zip(best.clip_scores, alone.clip_scores, strict=True))
+    assert best.clip_scores != alone.clip_scores
+    assert len(best.seeds) == 2
+    recorder = DenoisingRecorder()
+    shown = draw(pipe, 2, num_inference_steps=2, callback_on_step_end=recorder)
+    assert shown.seeds == best.seeds
+    assert alike(shown.images, best.images)
+    end = torch.stack([read_picture(picture) for picture in to_pil(shown.images)])
+    assert torch.allclose(recorder.stages()[-1].clean[-1].permute(0, 3, 1, 2) / 127.5 - 1, end, atol=1e-2)
 
 
 def test_dalle1_keeps_the_best_by_clip_and_shows_rows_of_codes(first):

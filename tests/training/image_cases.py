@@ -27,11 +27,14 @@ from anfinsen.training.images.recipe import RECIPES, ImageRecipe
 from anfinsen.training.options import TrainOptions
 
 BLOCKS = TransformerConfig(width=16, heads=2, depth=1)
-UNET = UNetConfig(channels=(16, 16), blocks=1, c_head=16, c_group=8, c_embedding=16, c_context=16)
+UNET = UNetConfig(channels=(16, 16), blocks=(1, 1), transformer=1, c_head=16, c_group=8, c_embedding=16, c_context=16)
 TINY = {
     "clip": (CLIP_PRESETS, ClipConfig(text=BLOCKS, image=BLOCKS, stem=16, embedding=12)),
     "dalle2-prior": (PRIOR_PRESETS, PriorConfig(c_clip=12, c_text=16, transformer=BLOCKS)),
-    "dalle2-decoder": (DECODER_PRESETS, DecoderConfig(c_clip=12, c_text=16, unet=UNET)),
+    "dalle2-decoder": (
+        DECODER_PRESETS,
+        DecoderConfig(c_clip=12, c_text=16, text=BLOCKS, unet=UNET),
+    ),
     "dalle2-upsampler": (
         UPSAMPLER_PRESETS,
         UpsamplerConfig(

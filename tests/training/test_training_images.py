@@ -22,7 +22,7 @@ from anfinsen.training.images.features import FeatureStore
 from anfinsen.training.images.muon import FilterMuon
 from anfinsen.training.images.objectives import mean_scores
 from anfinsen.training.images.options import NoiseOptions
-from anfinsen.training.images.recipe import RECIPES
+from anfinsen.training.images.recipe import RECIPES, ImageRecipe
 from anfinsen.training.images.train import ImageTrainer, image_optimizers, train_images
 from anfinsen.training.run import CHECKPOINT, WEIGHTS
 from anfinsen.weights.images import CLIP, IMAGE_FAMILIES, tokenizer_of
@@ -104,6 +104,43 @@ def test_cpu_seconds_add_up_over_the_parts_of_a_run(folder, tmp_path, monkeypatc
     first = float(CLIP.load(str(tmp_path / WEIGHTS), "cpu")[1].metadata["cpu_seconds"])
     train_images(run)
     assert first < 1000 and float(CLIP.load(str(tmp_path / WEIGHTS), "cpu")[1].metadata["cpu_seconds"]) >= 5000
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_a_run_begins_with_other_weights_and_says_so(network, folder, under, tmp_path):
+    first = train_images(options(network, folder, tmp_path / "first", **_on(network, under)))
+    # Without steps to speak of, what comes out is what went in.
+    run = options(network, folder, tmp_path / "second", start=str(first), steps=1, **_on(network, under))
+    still = ImageRecipe(steps=1, batch=6, learning_rate=0.0)
+    second = train_images(run, recipe=still)
+    expected, found = _tensors(network, first), _tensors(network, second)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    family = IMAGE_FAMILIES[network]
+    before, after = (family.load(str(path), "cpu")[1] for path in (first, second))
+    assert after.metadata["start"] == before.sha256
+    assert (before.metadata["pictures_seen"], after.metadata["pictures_seen"]) == ("24", "30")
+    assert float(after.metadata["cpu_seconds"]) >= float(before.metadata["cpu_seconds"])
+    # The same run with another beginning is another run.
+    with pytest.raises(WeightsError, match="another"):
+        train_images(options(network, folder, tmp_path / "second", **_on(network, under)), recipe=still)
+
+
+def test_a_run_begins_with_weights_that_fit(folder, under, tmp_path):
+    first = train_images(options("dalle2-decoder", folder, tmp_path / "first", clip=under["clip"]))
+    other = train_images(options("clip", folder, tmp_path / "clip", seed=1))
+    with pytest.raises(WeightsError, match=r"were trained with another clip .* name that one with --clip"):
+        train_images(options("dalle2-decoder", folder, tmp_path / "out", clip=str(other), start=str(first)))
+    with pytest.raises(WeightsError, match="not of the sizes of preset 'mini': name their preset with --preset"):
+        train_images(options("clip", folder, tmp_path / "out", preset="mini", start=str(other)))
+    with pytest.raises(WeightsError, match="dalle2-decoder"):
+        train_images(options("clip", folder, tmp_path / "out", start=str(first)))
+    assert not (tmp_path / "out").exists()
+    # Noise levels may be others: that is what going on is for.
+    levels = NoiseOptions(mean=1.0)
+    last = train_images(
+        options("dalle2-decoder", folder, tmp_path / "more", clip=under["clip"], start=str(first), noise=levels)
+    )
+    assert IMAGE_FAMILIES["dalle2-decoder"].load(str(last), "cpu")[0].config.diffusion.noise_mean == 1.0
 
 
 def test_a_checkpoint_belongs_to_its_data_and_its_clip(folder, under, tmp_path):

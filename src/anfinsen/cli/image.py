@@ -51,6 +51,10 @@ def image(
     no_prior: Annotated[
         bool, typer.Option("--no-prior", help="Give the prompt's embedding to the decoder, not a picture's.")
     ] = False,
+    candidates: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Pictures drawn for each of a prompt, of which CLIP keeps one (default: 4)."),
+    ] = None,
     variation: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw variations of a picture.")] = None,
     interpolate: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="A B", help="Go from one picture to another.")
@@ -87,6 +91,7 @@ def image(
         sampler=sampler,
         seed=seed,
         use_prior=not no_prior,
+        candidates=candidates,
         weights=_weights(weights or []),
     )
     return _run(request, out, job, device, overwrite)

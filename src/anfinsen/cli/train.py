@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .train_arguments import DEFAULT_OUT, Bf16, Device, Minutes, Out, SaveEvery, Seed, Steps, Threads, ValidateEvery
+from .train_arguments import (
+    DEFAULT_OUT,
+    Bf16,
+    Device,
+    Minutes,
+    Out,
+    SaveEvery,
+    Seed,
+    Start,
+    Steps,
+    Threads,
+    ValidateEvery,
+    run_training,
+)
 from .train_images import add_image_commands
 
 train_app = typer.Typer(help="Train a model.", no_args_is_help=True, rich_markup_mode=None)
@@ -60,8 +73,6 @@ def train_alphafold3(
     """Train AlphaFold 3; a run found in the output folder goes on where it stopped."""
     from anfinsen.training import TrainOptions, train
 
-    from .terminal import Terminal
-
     options = TrainOptions(
         data=data,
         out=out,
@@ -80,10 +91,7 @@ def train_alphafold3(
         save_every=save_every,
         validate_every=validate_every,
     )
-    with Terminal() as terminal:
-        weights = train(options, terminal)
-    typer.echo(f"Weights: {weights}")
-    return 0
+    return run_training(train, options)
 
 
 @train_app.command("alphafold1")
@@ -104,8 +112,6 @@ def train_alphafold1(
     from anfinsen.training import TrainOptions
     from anfinsen.training.alphafold1_train import train_alphafold1 as run
 
-    from .terminal import Terminal
-
     options = TrainOptions(
         data=data,
         out=out,
@@ -119,10 +125,7 @@ def train_alphafold1(
         save_every=save_every,
         validate_every=validate_every,
     )
-    with Terminal() as terminal:
-        weights = run(options, terminal)
-    typer.echo(f"Weights: {weights}")
-    return 0
+    return run_training(run, options)
 
 
 @train_app.command("alphafold2")
@@ -138,10 +141,7 @@ def train_alphafold2(
     bf16: Bf16 = True,
     steps: Steps = 0,
     minutes: Minutes = 0.0,
-    start: Annotated[
-        str,
-        typer.Option("--from", metavar="WEIGHTS", help="Fine-tune this bundled model or weights file."),
-    ] = "",
+    start: Start = "",
     distilled: _Distilled = None,
     distilled_weight: _DistilledWeight = None,
     save_every: SaveEvery = 100,
@@ -150,8 +150,6 @@ def train_alphafold2(
     """Train AlphaFold 2; the preset mini learns trunk, structure module and confidence one after another, too."""
     from anfinsen.training import TrainOptions
     from anfinsen.training.alphafold2_train import train_alphafold2 as run
-
-    from .terminal import Terminal
 
     options = TrainOptions(
         data=data,
@@ -169,10 +167,7 @@ def train_alphafold2(
         save_every=save_every,
         validate_every=validate_every,
     )
-    with Terminal() as terminal:
-        weights = run(options, terminal)
-    typer.echo(f"Weights: {weights}")
-    return 0
+    return run_training(run, options)
 
 
 add_image_commands(train_app)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .train_arguments import DEFAULT_OUT, Bf16, Device, Minutes, Out, SaveEvery, Seed, Steps, Threads, ValidateEvery
+from .train_arguments import (
+    DEFAULT_OUT,
+    Bf16,
+    Device,
+    Minutes,
+    Out,
+    SaveEvery,
+    Seed,
+    Start,
+    Steps,
+    Threads,
+    ValidateEvery,
+    run_training,
+)
 
 if TYPE_CHECKING:
     from anfinsen.training.images.options import ImageTrainOptions, Network
@@ -74,6 +87,7 @@ def _alone(network: Network) -> Callable[..., int]:
         bf16: Bf16 = True,
         steps: Steps = 0,
         minutes: Minutes = 0.0,
+        start: Start = "",
         save_every: SaveEvery = 100,
         validate_every: ValidateEvery = 500,
     ) -> int:
@@ -90,6 +104,7 @@ def _alone(network: Network) -> Callable[..., int]:
             bf16=bf16,
             steps=steps,
             minutes=minutes,
+            start=start,
             save_every=save_every,
             validate_every=validate_every,
         )
@@ -112,6 +127,7 @@ def _on_clip(network: Network) -> Callable[..., int]:
         bf16: Bf16 = True,
         steps: Steps = 0,
         minutes: Minutes = 0.0,
+        start: Start = "",
         noise: _Noise = None,
         noise_mean: _NoiseMean = None,
         noise_std: _NoiseStd = None,
@@ -132,6 +148,7 @@ def _on_clip(network: Network) -> Callable[..., int]:
             bf16=bf16,
             steps=steps,
             minutes=minutes,
+            start=start,
             save_every=save_every,
             validate_every=validate_every,
         )
@@ -155,6 +172,7 @@ def _on_dvae(network: Network) -> Callable[..., int]:
         bf16: Bf16 = True,
         steps: Steps = 0,
         minutes: Minutes = 0.0,
+        start: Start = "",
         cache: _Cache = None,
         save_every: SaveEvery = 100,
         validate_every: ValidateEvery = 500,
@@ -172,6 +190,7 @@ def _on_dvae(network: Network) -> Callable[..., int]:
             bf16=bf16,
             steps=steps,
             minutes=minutes,
+            start=start,
             save_every=save_every,
             validate_every=validate_every,
         )
@@ -183,9 +202,4 @@ def _on_dvae(network: Network) -> Callable[..., int]:
 def _train(options: ImageTrainOptions) -> int:
     from anfinsen.training.images.train import train_images
 
-    from .terminal import Terminal
-
-    with Terminal() as terminal:
-        weights = train_images(options, terminal)
-    typer.echo(f"Weights: {weights}")
-    return 0
+    return run_training(train_images, options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import OutputError
 
@@ -50,3 +52,29 @@ def write_text(target: Path, text: str) -> None:
     """Write UTF-8 ``text`` to ``target``, whole or not at all (see :func:`atomic_path`)."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def results_record(folder: Path, name: str, formats: str, command: str) -> dict[str, Any] | None:
+    """Return the record of the results that a command wrote into ``folder`` before; None where there is nothing.
+
+    Args:
+        folder: of the results. name: of the record, a JSON file in it.
+        formats: what the record's "format" begins with in all versions. command: such as "anfinsen evaluate".
+
+    Raises:
+        OutputError: the folder holds something else, or cannot be looked into.
+    """
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise OutputError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
+    try:
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict) or not str(record.get("format")).startswith(formats):
+        raise OutputError(
+            f"{folder} exists and was not made by `{command}`: move it, or choose another folder with --out."
+        )
+    return record

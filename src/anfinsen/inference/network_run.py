@@ -24,9 +24,6 @@ from .alphafold2 import AlphaFold2Predictor, PreparedChains
 from .alphafold3 import AlphaFold3Predictor
 from .predictor import Predictor
 
-# Of a diffusion model: structures of the confidence head's input take so many steps.
-STEPS = 20
-
 
 @dataclass(frozen=True)
 class NetworkRun:
@@ -111,7 +108,7 @@ class _AlphaFold3Run:
         if path.startswith("confidence_head"):
             with torch.no_grad():
                 generator = [torch_generator(self.seed, "diffusion", 0)]
-                atoms = self.model.sample(self.batch, trunk, samples=1, steps=STEPS, generator=generator)
+                atoms = self.model.sample(self.batch, trunk, samples=1, steps=self.steps, generator=generator)
             return self.model.confidence(self.batch, trunk, atoms)
         return trunk
 

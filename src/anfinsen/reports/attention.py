@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..common.errors import NonFiniteError, OutputError
+from ..common.files import results_record
 from ..inference.attention_scores import BINS, RANKINGS, SCORES, HeadScores, ranked
 from ..inference.attention_study import AttentionStudy
 from ..inference.runner import whole_folder
@@ -29,17 +30,8 @@ def check_attention_target(folder: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: it exists, and was not made by `anfinsen attention` or may not be replaced.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        made = json.loads((folder / RECORD).read_text(encoding="utf-8"))["format"].startswith(_FORMATS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        made = False
-    if not made:
-        raise OutputError(
-            f"{folder} exists and was not made by `anfinsen attention`: move it, or choose another folder with --out."
-        )
-    if not overwrite:
+    made = results_record(folder, RECORD, _FORMATS, "anfinsen attention")
+    if made is not None and not overwrite:
         raise OutputError(
             f"{folder} holds a study of attention: give --overwrite to replace it, or choose another folder with --out."
         )

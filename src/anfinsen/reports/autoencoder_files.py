@@ -18,6 +18,7 @@ from ..autoencoders.findings import Sweep, examples, latent_map, sweep
 from ..autoencoders.saved import SavedModel, save_autoencoder
 from ..autoencoders.variants import loss_curves
 from ..common.errors import MissingExtraError, OutputError
+from ..common.files import results_record
 from ..common.progress import Progress
 from ..inference.runner import whole_folder
 from .autoencoder import AutoencoderReport, autoencoder_html, label_text
@@ -51,19 +52,8 @@ def check_target(folder: Path, *, overwrite: bool, keep: Sequence[Path] = ()) ->
     Raises:
         OutputError: it exists, and was not made by `anfinsen autoencode` or may not be replaced.
     """
-    try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise OutputError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
-    try:
-        made = json.loads((folder / RECORD).read_text(encoding="utf-8"))["format"].startswith(_FORMATS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        made = False
-    if not made:
-        raise OutputError(
-            f"{folder} exists and was not made by `anfinsen autoencode`: move it, or choose another folder with --out."
-        )
+    if results_record(folder, RECORD, _FORMATS, "anfinsen autoencode") is None:
+        return
     if not overwrite:
         raise OutputError(
             f"{folder} holds results: give --overwrite to replace them, or choose another folder with --out."

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..common.errors import MissingExtraError, NonFiniteError, OutputError
+from ..common.files import results_record
 from ..inference.evaluation_run import Judged
 from ..inference.evaluation_scores import SCORES
 from ..inference.runner import whole_folder
@@ -29,17 +30,8 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: it exists, and was not made by `anfinsen evaluate` or may not be replaced.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        made = json.loads((folder / RECORD).read_text(encoding="utf-8"))["format"].startswith(_FORMATS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        made = False
-    if not made:
-        raise OutputError(
-            f"{folder} exists and was not made by `anfinsen evaluate`: move it, or choose another folder with --out."
-        )
-    if not overwrite:
+    made = results_record(folder, RECORD, _FORMATS, "anfinsen evaluate")
+    if made is not None and not overwrite:
         raise OutputError(
             f"{folder} holds an evaluation: give --overwrite to replace it, or choose another folder with --out."
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import OutputError
+from ..common.files import results_record
 from ..inference.images.run import ImageRequest, file_hashes
 from ..inference.predictor import versions
 from ..inference.runner import free_name, whole_folder
@@ -56,23 +57,10 @@ def finished(folder: Path, run: Mapping[str, Any], *, overwrite: bool) -> bool:
     Raises:
         OutputError: it holds something else, and may not be replaced.
     """
-    try:
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-            return False
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise OutputError(f"Cannot write {folder}: {error.strerror}. Choose another folder with --out.") from error
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        made = str(manifest["format"]).startswith(_FORMATS)
-        then: object = manifest.get("run")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        made, then = False, None
-    if not made:
-        raise OutputError(
-            f"{folder} exists and was not made by `anfinsen image`: move it, or choose another folder with --out."
-        )
-    if overwrite:
+    manifest = results_record(folder, MANIFEST, _FORMATS, "anfinsen image")
+    if manifest is None or overwrite:
         return False
+    then = manifest.get("run")
     if then != run:
         parts = [key for key in run if not isinstance(then, dict) or then.get(key) != run[key]]
         raise OutputError(

@@ -197,7 +197,7 @@ class Family(Generic[ModelT, ConfigT]):
         path = bundled_path(self.bundled[name])
         if not path.exists():
             raise WeightsError(
-                f"This installation has no weights of {name!r}: give a weights file with --weights, made by "
+                f"This installation has no weights of {name!r}: name a weights file in its place, made by "
                 f"`anfinsen train {self.name}`."
             )
         return path

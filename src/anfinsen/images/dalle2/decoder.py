@@ -10,10 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anfinsen.common.errors import ConfigError
 from anfinsen.diffusion import Denoise, Network, as_denoiser
 
 from ..clip import ClipText
-from .config import PICTURES, DiffusionConfig, expand_noise
+from ..transformer import Transformer, TransformerConfig
+from .config import LAYOUTS, DiffusionConfig, expand_noise
 from .unet import NoiseEmbedding, UNet, UNetConfig
 
 
@@ -24,14 +26,25 @@ class DecoderConfig:
     Attributes:
         c_clip: width of CLIP's embeddings. c_text: width of its text encodings.
         embedding_tokens: tokens that the image embedding becomes, beside being added to the noise level's embedding.
+        text: a transformer, trained with the rest, that reads CLIP's encodings; its width is the U-Net's context's.
+            As GLIDE's, which the paper's decoder has (section 2.1), it also gives one vector that is added to the noise
+            level's embedding: here its mean. None: the U-Net sees CLIP's encodings themselves.
         unet: the network. diffusion: levels and prediction.
     """
 
     c_clip: int = 128
     c_text: int = 128
     embedding_tokens: int = 4
+    text: TransformerConfig | None = None
     unet: UNetConfig = field(default_factory=UNetConfig)
-    diffusion: DiffusionConfig = PICTURES
+    diffusion: DiffusionConfig = LAYOUTS
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.text.width != self.unet.c_context:
+            raise ConfigError(
+                f"The decoder's text transformer is {self.text.width} wide: expected the U-Net's 'c_context', "
+                f"{self.unet.c_context}."
+            )
 
 
 class ImageEmbedding(nn.Module):
@@ -54,8 +67,8 @@ class ImageEmbedding(nn.Module):
 class Decoder(nn.Module):
     """A U-Net under the image embedding and the caption.
 
-    The image embedding is added to the noise level's and becomes extra tokens of context; CLIP's encodings of the
-    caption are the rest of the context.
+    The image embedding is added to the noise level's and becomes extra tokens of context; a transformer's reading of
+    CLIP's encodings of the caption is the rest of the context.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -69,6 +82,8 @@ class Decoder(nn.Module):
         self.image_tokens = nn.Linear(config.c_clip, config.embedding_tokens * c_context)
         self.null_text = nn.Parameter(torch.randn(config.c_text))
         self.text_tokens = nn.Linear(config.c_text, c_context)
+        self.text_transformer = None if config.text is None else Transformer(config.text)
+        self.text_embedding = None if config.text is None else nn.Linear(c_context, config.unet.c_embedding)
         self.context_norm = nn.LayerNorm(c_context)
         self.unet = UNet(config.unet)
 
@@ -91,6 +106,10 @@ class Decoder(nn.Module):
         image_tokens = self.image_tokens(image).unflatten(-1, (self.config.embedding_tokens, -1))
         encodings, text_mask = self._text(text, drop_text)
         text_tokens = self.text_tokens(encodings)
+        if self.text_transformer is not None and self.text_embedding is not None:
+            text_tokens = self.text_transformer(text_tokens, text_mask)
+            real = text_mask[..., None].to(text_tokens.dtype)
+            vector = vector + self.text_embedding((text_tokens * real).sum(1) / real.sum(1))
         items = max(len(image_tokens), len(text_tokens))
         context = torch.cat([image_tokens.expand(items, -1, -1), text_tokens.expand(items, -1, -1)], dim=1)
         context = self.context_norm(context)

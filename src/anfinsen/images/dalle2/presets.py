@@ -17,11 +17,24 @@ PRIOR_PRESETS: dict[str, PriorConfig] = {
 }
 
 DECODER_PRESETS: dict[str, DecoderConfig] = {
-    "mini": DecoderConfig(),
+    "mini": DecoderConfig(
+        text=TransformerConfig(width=128, heads=4, depth=2),
+        unet=UNetConfig(blocks=(2, 1), middle=0, transformer=6, normalised=True),
+    ),
     "small": DecoderConfig(
         c_clip=256,
         c_text=256,
-        unet=UNetConfig(channels=(128, 256), blocks=3, middle=2, c_head=64, c_embedding=512, c_context=256),
+        text=TransformerConfig(width=256, heads=4, depth=4),
+        unet=UNetConfig(
+            channels=(128, 256),
+            blocks=(3, 2),
+            middle=0,
+            transformer=8,
+            normalised=True,
+            c_head=64,
+            c_embedding=512,
+            c_context=256,
+        ),
     ),
 }
 
@@ -35,7 +48,7 @@ UPSAMPLER_PRESETS: dict[str, UpsamplerConfig] = {
             c_extra=12,
             channels=(128, 192),
             attention=(False, False),
-            blocks=2,
+            blocks=(2, 2),
             middle=1,
             c_embedding=384,
             c_context=0,

@@ -33,9 +33,12 @@ class UNetConfig:
         c_extra: channels of a second input that is given at the first level's height and width.
         channels: at each level; the next level has half the height and width.
         attention: at which levels each residual block is followed by attention.
-        blocks: residual blocks at a level, on the way down and again on the way up.
+        blocks: residual blocks of each level, on the way down and again on the way up.
         middle: residual blocks at the bottom between the two, each followed by attention if that level has it.
+        transformer: blocks of attention and MLP behind those of the middle, where pixels are few.
+        expansion: hidden channels of these MLPs, as a multiple of the lowest level's.
         c_head: channels of an attention head.
+        normalised: whether queries and keys of attention are.
         c_group: channels of a group that is normalised together; torch's CPU kernel is slow with fewer than 16.
         c_embedding: width of the vector that conditions each residual block.
         c_context: width of the tokens that attention looks at beside the pixels; 0 for none.
@@ -50,9 +53,12 @@ class UNetConfig:
     c_extra: int = 0
     channels: tuple[int, ...] = (64, 128)
     attention: tuple[bool, ...] = (False, True)
-    blocks: int = 2
+    blocks: tuple[int, ...] = (2, 2)
     middle: int = 1
+    transformer: int = 0
+    expansion: int = 3
     c_head: int = 32
+    normalised: bool = False
     c_group: int = 16
     c_embedding: int = 256
     c_context: int = 128
@@ -64,6 +70,15 @@ class UNetConfig:
         if len(self.attention) != len(self.channels):
             raise ConfigError(
                 f"The U-Net has {len(self.channels)} levels, but 'attention' {len(self.attention)}: expected as many."
+            )
+        if len(self.blocks) != len(self.channels):
+            raise ConfigError(
+                f"The U-Net has {len(self.channels)} levels, but 'blocks' {len(self.blocks)}: expected as many."
+            )
+        if self.transformer and self.channels[-1] % self.c_head:
+            raise ConfigError(
+                f"The U-Net's lowest level has {self.channels[-1]} channels: expected a multiple of 'c_head' "
+                f"{self.c_head} for its transformer."
             )
         for channels, attends in zip(self.channels, self.attention, strict=True):
             divisor = self.c_head if attends else self.c_group
@@ -111,8 +126,20 @@ class ResidualBlock(nn.Module):
         return updated
 
 
+class HeadNorm(nn.RMSNorm):
+    """Root mean square normalisation in float32, like its weights: torch has no fused kernel for a mixture."""
+
+    def forward(self, x: Float[Tensor, "b heads n c"]) -> Float[Tensor, "b heads n c"]:
+        """Return ``x`` normalised over its last axis."""
+        return super().forward(x.float()).to(x.dtype)
+
+
 class AttentionBlock(nn.Module):
-    """Pixels look at all pixels and at the context, in one attention (GLIDE: Nichol et al. 2021, section 2.1)."""
+    """Pixels look at all pixels and at the context, in one attention (GLIDE: Nichol et al. 2021, section 2.1).
+
+    Where the configuration wants it, queries and keys are normalised (Dehghani et al. 2023, section 2.1): under Muon
+    they otherwise grow until each pixel looks at one place only.
+    """
 
     def __init__(self, c: int, config: UNetConfig) -> None:
         super().__init__()
@@ -120,6 +147,7 @@ class AttentionBlock(nn.Module):
         self.norm = nn.GroupNorm(c // config.c_group, c)
         self.to_qkv = nn.Linear(c, 3 * c)
         self.context_kv = nn.Linear(config.c_context, 2 * c) if config.c_context else None
+        self.q_norm, self.k_norm = (HeadNorm(config.c_head) if config.normalised else nn.Identity() for _ in range(2))
         self.out = _zero(nn.Linear(c, c))
 
     def forward(
@@ -137,13 +165,53 @@ class AttentionBlock(nn.Module):
             k, v = torch.cat([k, context_k], dim=1), torch.cat([v, context_v], dim=1)
             hidden = F.pad(~mask, (tokens.shape[1], 0), value=False)[:, None, None, :]
             bias = torch.zeros_like(hidden, dtype=q.dtype).masked_fill(hidden, MASKED)
-        attended = biased_attention(self._heads(q), self._heads(k), self._heads(v), bias)
+        q, k, v = self._heads(q), self._heads(k), self._heads(v)
+        attended = biased_attention(self.q_norm(q), self.k_norm(k), v, bias)
         update = self.out(attended.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, x.shape[2:])
         result: Tensor = x + update
         return result
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], -1, self.c_head).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """An MLP for each pixel under adaptive group normalisation, whose last layer starts at zero."""
+
+    def __init__(self, c: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(c // config.c_group, c, affine=False)
+        self.modulation = nn.Linear(config.c_embedding, 2 * c)
+        self.expand = nn.Linear(c, config.expansion * c)
+        self.contract = _zero(nn.Linear(config.expansion * c, c))
+
+    def forward(self, x: Float[Tensor, "b c h w"], embedding: Float[Tensor, "b e"]) -> Float[Tensor, "b c h w"]:
+        """Return ``x`` after the MLP; ``embedding`` has gone through SiLU."""
+        scale, shift = self.modulation(embedding)[:, None, :].chunk(2, dim=-1)
+        tokens = torch.addcmul(shift, self.norm(x).flatten(2).transpose(1, 2), 1 + scale)
+        update = self.contract(F.gelu(self.expand(tokens))).transpose(1, 2).unflatten(2, x.shape[2:])
+        result: Tensor = x + update
+        return result
+
+
+class TransformerBlock(nn.Module):
+    """Attention to all pixels and the context, then an MLP (U-ViT: Hoogeboom et al. 2023, section 2.3)."""
+
+    def __init__(self, c: int, config: UNetConfig) -> None:
+        super().__init__()
+        self.attention = AttentionBlock(c, config)
+        self.feed_forward = FeedForward(c, config)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c h w"],
+        embedding: Float[Tensor, "b e"],
+        context: Float[Tensor, "b k c_context"] | None,
+        mask: Bool[Tensor, "b k"] | None,
+    ) -> Float[Tensor, "b c h w"]:
+        """Return ``x`` after both."""
+        result: Tensor = self.feed_forward(self.attention(x, context, mask), embedding)
+        return result
 
 
 class Stage(nn.Module):
@@ -176,18 +244,21 @@ class UNet(nn.Module):
         side = config.size // config.patch
         self.stem = nn.Conv2d(inside + config.c_extra, first, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(first, side, side))
-        levels = list(zip(config.channels, config.attention, strict=True))
+        levels = list(zip(config.channels, config.attention, config.blocks, strict=True))
         self.down = nn.ModuleList(
-            nn.ModuleList(Stage(c, attends, config) for _ in range(config.blocks)) for c, attends in levels
+            nn.ModuleList(Stage(c, attends, config) for _ in range(blocks)) for c, attends, blocks in levels
         )
         self.downsample = nn.ModuleList(nn.Conv2d(a, b, 3, 2, padding=1) for a, b in pairwise(config.channels))
-        self.middle = nn.ModuleList(Stage(*levels[-1], config) for _ in range(config.middle))
+        self.middle = nn.ModuleList(Stage(*levels[-1][:2], config) for _ in range(config.middle))
+        self.transformer = nn.ModuleList(
+            TransformerBlock(config.channels[-1], config) for _ in range(config.transformer)
+        )
         # From the lowest level up. What came down is joined by a convolution of one pixel: three cost nine times more.
         self.join = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(2 * c, c, 1) for _ in range(config.blocks)) for c in reversed(config.channels)
+            nn.ModuleList(nn.Conv2d(2 * c, c, 1) for _ in range(blocks)) for c, _, blocks in reversed(levels)
         )
         self.up = nn.ModuleList(
-            nn.ModuleList(Stage(c, attends, config) for _ in range(config.blocks)) for c, attends in reversed(levels)
+            nn.ModuleList(Stage(c, attends, config) for _ in range(blocks)) for c, attends, blocks in reversed(levels)
         )
         self.upsample = nn.ModuleList(
             nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for b, a in pairwise(reversed(config.channels))
@@ -221,7 +292,7 @@ class UNet(nn.Module):
             for stage in _stages(stages):
                 h = stage(h, embedding, context, mask)
                 left.append(h)
-        for stage in self.middle:
+        for stage in (*self.middle, *self.transformer):
             h = stage(h, embedding, context, mask)
         for level, (joins, stages) in enumerate(zip(self.join, self.up, strict=True)):
             if level:

@@ -75,7 +75,7 @@ class UpsamplerConfig:
             c_extra=12,
             channels=(64, 96),
             attention=(False, False),
-            blocks=1,
+            blocks=(1, 1),
             middle=0,
             c_embedding=128,
             c_context=0,

@@ -23,9 +23,11 @@ from anfinsen.weights import WeightsInfo
 
 from .models import load_dalle1
 from .shared import (
+    CANDIDATES,
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,
+    best_candidates,
     check_call,
     check_number,
     output,
@@ -33,7 +35,6 @@ from .shared import (
 )
 
 GUIDANCE = 3.0
-CANDIDATES = 4  # drawn for each picture (the paper draws 512); CLIP keeps one
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,16 @@ class DallE1Pipeline:
         generators = [torch_generator(seed, "codes", number) for seed in seeds for number in range(repeats)]
         codes = self._codes(prompts, num_images_per_prompt * repeats, guidance_scale, generators)
         pictures = self.decode(codes)
-        scores = self._scores(prompts, pictures).reshape(count, repeats)
-        rows = torch.arange(count, device=scores.device)
-        best = scores.argmax(1)
-        chosen = codes.reshape(count, repeats, *codes.shape[1:])[rows, best]
+        scores = self._scores(prompts, pictures)
+        best = best_candidates(scores, repeats)
+        chosen = codes[best]
         if callback_on_step_end is not None:
             height = chosen.shape[1]
             for row in range(height):
                 clean = self.decode(chosen, known_rows=row + 1)
                 told = {"stage": "transformer", "latents": chosen, "clean": clean}
                 callback_on_step_end(self, row, 1 - (row + 1) / height, told)
-        pictures = pictures.reshape(count, repeats, *pictures.shape[1:])[rows, best]
-        return output(pictures, output_type, scores[rows, best].tolist(), seeds)
+        return output(pictures[best], output_type, scores[best].tolist(), seeds)
 
     @torch.no_grad()
     def decode(self, codes: Int[Tensor, "n h w"], known_rows: int | None = None) -> Float[Tensor, "n 3 64 64"]:

@@ -16,15 +16,18 @@ from torch import Tensor
 from anfinsen.common.device import choose_device
 from anfinsen.common.seeding import Generators, gaussian, torch_generator
 from anfinsen.diffusion import Denoise, ddim_sampler, inpainting_denoiser, invert
+from anfinsen.images.clip import ClipText
 from anfinsen.images.dalle2 import slerp, text_difference, to_base
 
-from .dalle2_parts import DallE2Parts
+from .dalle2_parts import DallE2Parts, repeated
 from .files import read_mask, read_picture
 from .models import load_dalle2
 from .shared import (
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,
+    best_candidates,
+    candidate_seeds,
     check_call,
     check_number,
     image_sampler,
@@ -87,10 +90,12 @@ class DallE2Pipeline(DallE2Parts):
             prompt: one or several captions.
             num_inference_steps: of the decoder.
             guidance_scale: 1 follows the caption as trained, more follows it more closely.
-            num_images_per_prompt: pictures of each.
+            num_images_per_prompt: pictures of each, of which each is the best of ``options.candidates``.
             generator: one, or one for each picture. A picture does not depend on how many are drawn, up to the
                 rounding of computing them together.
-            output_type: "pil" or "pt". callback_on_step_end: is told of each step.
+            output_type: "pil" or "pt".
+            callback_on_step_end: is told of each step of the pictures that are given; where they were chosen among
+                candidates, they are drawn once more for it.
 
         Raises:
             ConfigError: a value is out of range, or a prompt is empty or too long.
@@ -101,11 +106,23 @@ class DallE2Pipeline(DallE2Parts):
         image_sampler(self.options.sampler, num_inference_steps)
         text = self.encode(prompts, num_images_per_prompt)
         seeds = picture_seeds(generator, len(text.embedding))
-        embedding = self.image_embeddings(text, seeds, callback_on_step_end)
-        denoise = self.guided(embedding, text, guidance_scale)
-        low = self.decode(denoise, num_inference_steps, seeds, callback_on_step_end)
-        pictures = self.upsample(low, embedding, seeds, callback_on_step_end)
+        if self.options.candidates > 1:
+            several = candidate_seeds(seeds, self.options.candidates)
+            repeats = repeated(text, self.options.candidates)
+            pictures = self._drawn(repeats, several, num_inference_steps, guidance_scale)
+            best = best_candidates(torch.tensor(self.clip_scores(pictures, repeats)), self.options.candidates).tolist()
+            seeds, pictures = tuple(several[row] for row in best), pictures[best]
+        if self.options.candidates == 1 or callback_on_step_end is not None:
+            pictures = self._drawn(text, seeds, num_inference_steps, guidance_scale, callback_on_step_end)
         return output(pictures, output_type, self.clip_scores(pictures, text), seeds)
+
+    def _drawn(
+        self, text: ClipText, seeds: Sequence[int], steps: int, guidance: float, callback: StepCallback | None = None
+    ) -> Float[Tensor, "n 3 64 64"]:
+        """Return a picture of each text and seed."""
+        embedding = self.image_embeddings(text, seeds, callback)
+        low = self.decode(self.guided(embedding, text, guidance), steps, seeds, callback)
+        return self.upsample(low, embedding, seeds, callback)
 
     @torch.no_grad()
     def variation(

@@ -21,6 +21,7 @@ from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.weights import WeightsInfo
 
 from .shared import (
+    CANDIDATES,
     MAX_GUIDANCE,
     MAX_PICTURES,
     MAX_STEPS,
@@ -40,7 +41,9 @@ class DallE2Options:
         sampler: of the decoder, one of `SAMPLERS`.
         use_prior: False gives the text's embedding to the decoder in place of a picture's.
         prior_steps, prior_guidance: of the prior, by deterministic steps.
-        candidates: embeddings drawn for each picture; the closest to the text is taken (section 2.2).
+        embeddings: drawn for each picture; the closest to the text is taken (section 2.2).
+        candidates: pictures drawn for each that is asked for; the one with the highest CLIP score is given, as DALL·E 1
+            does. 1: as published.
         upsampler_steps: Heun's, from 32 to 64 pixels.
         inversion_noise: standard deviation of noise that a picture gets before it is inverted. At lower levels hardly
             any noise is there to be found, and what the network gets wrong of the picture would be taken for it; 0
@@ -54,7 +57,8 @@ class DallE2Options:
     use_prior: bool = True
     prior_steps: int = 32
     prior_guidance: float = 1.0
-    candidates: int = 2
+    embeddings: int = 2
+    candidates: int = CANDIDATES
     upsampler_steps: int = 8
     inversion_noise: float = 0.1
 
@@ -62,6 +66,7 @@ class DallE2Options:
         image_sampler(self.sampler, 1)
         check_number("prior_steps", self.prior_steps, 1, MAX_STEPS)
         check_number("prior_guidance", self.prior_guidance, 0.0, MAX_GUIDANCE)
+        check_number("embeddings", self.embeddings, 1, MAX_PICTURES)
         check_number("candidates", self.candidates, 1, MAX_PICTURES)
         check_number("upsampler_steps", self.upsampler_steps, 1, MAX_STEPS)
         check_number("inversion_noise", self.inversion_noise, 0.0, 1.0)
@@ -110,7 +115,7 @@ class DallE2Parts:
         options = self.options
         if not options.use_prior:
             return text.embedding
-        count, repeats = len(text.embedding), options.candidates
+        count, repeats = len(text.embedding), options.embeddings
         several = repeated(text, repeats)
         generators = [torch_generator(seed, "prior", number) for seed in seeds for number in range(repeats)]
         sigmas = self.prior.config.diffusion.sigmas(options.prior_steps)

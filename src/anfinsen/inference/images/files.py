@@ -13,11 +13,10 @@ from torch import Tensor
 
 from anfinsen.common.errors import InputError, MissingExtraError
 from anfinsen.images.datasets import to_bytes
+from anfinsen.images.rendering import PICTURE_SIZE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-SIZE = 64  # pixels of a side
 
 
 def require_pillow() -> None:
@@ -45,7 +44,7 @@ def read_picture(picture: Path | str | Image | Tensor) -> Float[Tensor, "3 64 64
         InputError: the file is missing, or is no picture that can be read. MissingExtraError: Pillow is not installed.
     """
     if isinstance(picture, Tensor):
-        if tuple(picture.shape) != (3, SIZE, SIZE) or not bool(torch.isfinite(picture).all()):
+        if tuple(picture.shape) != (3, PICTURE_SIZE, PICTURE_SIZE) or not bool(torch.isfinite(picture).all()):
             raise InputError(f"The picture's shape is {tuple(picture.shape)}: expected finite numbers, 3 x 64 x 64.")
         return picture.float().clamp(-1, 1)
     image = _on_white(_opened(picture))
@@ -125,11 +124,11 @@ def _on_white(image: Image) -> Image:
     if image.mode == "LAB":  # has no transparency, and would become all transparent
         image = image.convert("RGB")
     image = image.convert("RGBA")
-    scale = SIZE / max(image.size)
+    scale = PICTURE_SIZE / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     white = Image.new("RGBA", image.size, (255, 255, 255, 255))
     # Laid on white first: the colour of transparent pixels must not bleed into the others.
     resized = Image.alpha_composite(white, image).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (SIZE, SIZE), (255, 255, 255))
-    square.paste(resized, ((SIZE - width) // 2, (SIZE - height) // 2))
+    square = Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), (255, 255, 255))
+    square.paste(resized, ((PICTURE_SIZE - width) // 2, (PICTURE_SIZE - height) // 2))
     return square

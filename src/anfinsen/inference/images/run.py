@@ -23,7 +23,16 @@ from .dalle1 import DallE1Pipeline
 from .dalle2 import GUIDANCE, PLAIN_STEPS, STEPS, DallE2Pipeline
 from .files import byte_tensor, read_mask, read_picture, require_pillow
 from .record import DenoisingFrames, DenoisingRecorder
-from .shared import MAX_GUIDANCE, MAX_PICTURES, MAX_STEPS, SAMPLERS, ImagePipelineOutput, check_number
+from .shared import (
+    CANDIDATES,
+    MAX_GUIDANCE,
+    MAX_PICTURES,
+    MAX_STEPS,
+    SAMPLERS,
+    ImagePipelineOutput,
+    check_number,
+    image_sampler,
+)
 
 MODELS = ("dalle2", "dalle1")
 DEFAULT_SAMPLES = 9
@@ -46,6 +55,7 @@ class ImageRequest:
         inpaint: a picture whose white part of ``mask`` is painted anew.
         samples: pictures, or steps of a way. guidance, steps, sampler: of the decoder. seed: of all randomness.
         use_prior: False gives the text's embedding to the decoder.
+        candidates: pictures drawn for each of a prompt, of which CLIP keeps one.
         weights: files or model names by network, in place of the bundled ones.
 
     Raises:
@@ -65,6 +75,7 @@ class ImageRequest:
     sampler: str | None = None
     seed: int = 0
     use_prior: bool = True
+    candidates: int | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,8 +88,10 @@ class ImageRequest:
             check_number("guidance", self.guidance, 0.0, MAX_GUIDANCE)
         if self.steps is not None:
             check_number("steps", self.steps, 1, MAX_STEPS)
-        if self.sampler is not None and self.sampler not in SAMPLERS:
-            raise ConfigError(f"Unknown sampler {self.sampler!r}: expected one of {', '.join(SAMPLERS)}.")
+        if self.sampler is not None:
+            image_sampler(self.sampler, 1)
+        if self.candidates is not None:
+            check_number("candidates", self.candidates, 1, MAX_PICTURES)
         self._check_mode()
         self._check_model()
 
@@ -123,6 +136,8 @@ class ImageRequest:
     def settings(self) -> dict[str, Any]:
         """Return the numbers that the run is made with, those that nobody chose among them."""
         numbers: dict[str, Any] = {"samples": self.samples, "seed": self.seed}
+        if self.mode == "text":
+            numbers["candidates"] = self.candidates or CANDIDATES
         if self.model == "dalle1":
             return numbers | {"guidance": DALLE1_GUIDANCE if self.guidance is None else self.guidance}
         if self.mode not in ("text", "in-painting"):
@@ -165,6 +180,8 @@ class ImageRequest:
             ):
                 if chosen:
                     raise ConfigError(f"Option {name} is for pictures of a prompt: leave it out.")
+        if self.mode != "text" and self.candidates is not None:
+            raise ConfigError("Option --candidates is for whole pictures of a prompt: leave it out.")
 
     def _check_model(self) -> None:
         if self.model == "dalle2":
@@ -242,11 +259,15 @@ def load_pipeline(
         pipeline.progress = progress
     captions = [*([request.prompt] if request.prompt else []), *(request.difference or ())]
     pipeline.tokenizer.require_words(captions)  # refused before anything is made
+    candidates = request.settings().get("candidates", 1)
     if isinstance(pipeline, DallE1Pipeline):
         pipeline.clip_tokenizer.require_words(captions)
+        pipeline.options = replace(pipeline.options, candidates=candidates)
     else:
         sampler = request.sampler or pipeline.options.sampler
-        pipeline.options = replace(pipeline.options, sampler=sampler, use_prior=request.use_prior)
+        pipeline.options = replace(
+            pipeline.options, sampler=sampler, use_prior=request.use_prior, candidates=candidates
+        )
     return pipeline
 
 

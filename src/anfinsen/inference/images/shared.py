@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anfinsen.common.errors import ConfigError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("heun", "euler", "ddim", "ancestral", "edm-stochastic")
 MAX_PICTURES, MAX_STEPS, MAX_GUIDANCE = 64, 1000, 30.0
+CANDIDATES = 4  # drawn for each picture of a prompt (DALL·E 1's paper draws 512); CLIP keeps one
 MAX_PICTURE_SEED = 2**53  # whole numbers that every reader of JSON keeps
 
 StepCallback = Callable[[Any, int, float, Mapping[str, Any]], object]
@@ -118,6 +119,21 @@ def picture_seeds(generator: Generators | None, count: int) -> tuple[int, ...]:
 def _seed(generator: torch.Generator | None) -> int:
     device = "cpu" if generator is None else generator.device
     return int(torch.randint(MAX_PICTURE_SEED, (), generator=generator, device=device))
+
+
+def candidate_seeds(seeds: Sequence[int], candidates: int) -> tuple[int, ...]:
+    """Return the seeds of several candidates for each picture, next to each other; the first is the picture's own."""
+    return tuple(
+        _seed(torch_generator(seed, "candidate", number)) if number else seed
+        for seed in seeds
+        for number in range(candidates)
+    )
+
+
+def best_candidates(scores: Float[Tensor, "n"], candidates: int) -> Int[Tensor, "pictures"]:
+    """Return the row of the highest score among each picture's candidates, which stand next to each other."""
+    best = scores.reshape(-1, candidates).argmax(1)
+    return best + candidates * torch.arange(len(best), device=best.device)
 
 
 def stage_generators(seeds: Sequence[int], stage: str) -> list[torch.Generator]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from .objectives import (
     UpsamplerObjective,
 )
 from .options import ImageTrainOptions
-from .recipe import ConditionDrop
+from .recipe import CONDITION_DROPS, ConditionDrop
 
 SPLITS: tuple[Split, Split] = ("train", "validation")
 DALLE2 = ("dalle2-prior", "dalle2-decoder", "dalle2-upsampler")
@@ -43,6 +43,7 @@ class Ingredients:
         objective, scoring: what is learnt on the first, and how it is scored on the second.
         sources: hashes of the data and of the networks that this one stands on.
         metadata: what else its weights are to hold.
+        start: weights that it goes on from, if any.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Ingredients:
     scoring: Objective
     sources: dict[str, str]
     metadata: dict[str, str]
+    start: WeightsInfo | None = None
 
 
 def gather(options: ImageTrainOptions, device: torch.device, progress: Progress) -> Ingredients:
@@ -59,28 +61,38 @@ def gather(options: ImageTrainOptions, device: torch.device, progress: Progress)
 
     Raises:
         ConfigError: a configuration cannot be. InputError: the data cannot be used.
-        WeightsError: the weights of a network that this one stands on cannot be used, or are of other sizes.
+        WeightsError: the weights of a network that this one stands on, or begins with, cannot be used, or are of other
+            sizes.
     """
     family, folder = IMAGE_FAMILIES[options.network], options.run.data
     config = family.presets[options.run.preset]
     config = options.noise.applied(config) if options.network in DALLE2 else config
     under = _Under.load(options, device)
-    tokenizer = under.tokenizer or Tokenizer.train(read_captions(folder))
+    first, start = family.load(options.run.start, device) if options.run.start else (None, None)
+    own = options.network in ("clip", "dalle1-transformer")
+    if own and start is not None:
+        tokenizer = tokenizer_of(start)
+    else:
+        tokenizer = under.tokenizer or Tokenizer.train(read_captions(folder))
     _check_sizes(options, config, under, tokenizer)
     train, validation = (read_images(folder, split, tokenizer) for split in SPLITS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.run.seed)
         model = family.build(config).to(device)
+    if first is not None and start is not None:
+        _check_start(options, config, first.config, start, under)
+        model.load_state_dict(first.state_dict())
     store = FeatureStore(options.features, device, options.run.bf16, progress)
-    own = options.network in ("clip", "dalle1-transformer")
+    sources = {"data": train.about, **under.sources, **({"start": start.sha256} if start else {})}
     return Ingredients(
         model,
         train,
         validation,
         _objective(options, model, under, train, store),
         _objective(options, model, under, validation, store),
-        {"data": train.about, **under.sources},
+        sources,
         {TOKENIZER: tokenizer.to_json()} if own else {},
+        start,
     )
 
 
@@ -113,6 +125,23 @@ class _Under:
         return {CLIP_HASH if isinstance(self.network, Clip) else DVAE_HASH: self.sha256}
 
 
+def _check_start(options: ImageTrainOptions, config: Any, first: Any, start: WeightsInfo, under: _Under) -> None:
+    """Refuse to begin with weights of other sizes, or that stand on another network; noise levels may differ."""
+    if hasattr(config, "diffusion"):
+        first = replace(first, diffusion=config.diffusion)
+    if first != config:
+        raise WeightsError(
+            f"The weights {options.run.start} are not of the sizes of preset {options.run.preset!r}: name their preset "
+            "with --preset."
+        )
+    for name, sha256 in under.sources.items():
+        if start.metadata.get(name) != sha256:
+            raise WeightsError(
+                f"The weights {options.run.start} were trained with another {name} (SHA-256 "
+                f"{start.metadata.get(name, 'unknown')[:12]}, not {sha256[:12]}): name that one with --{name}."
+            )
+
+
 def _check_sizes(options: ImageTrainOptions, config: Any, under: _Under, tokenizer: Tokenizer) -> None:
     """Refuse a network whose widths are not those of the network it stands on, or whose vocabulary is too small."""
     if isinstance(under.network, Clip):
@@ -141,7 +170,7 @@ def _objective(
     options: ImageTrainOptions, model: Any, under: _Under, data: ImageData, store: FeatureStore
 ) -> Objective:
     """Return what the network of these options learns on a split."""
-    network, device, drop = options.network, store.device, ConditionDrop()
+    network, device, drop = options.network, store.device, CONDITION_DROPS.get(options.network, ConditionDrop())
     if isinstance(under.network, Clip):
         features = store.clip(under.network, under.sha256, data)
         if network == "dalle2-prior":

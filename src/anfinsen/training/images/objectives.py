@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anfinsen.common.seeding import gaussian
-from anfinsen.diffusion import apply_preconditioning
+from anfinsen.diffusion import Network, apply_preconditioning
 from anfinsen.images.clip import Clip
 from anfinsen.images.dalle1 import DiscreteVae, ImageTransformer, perplexity
 from anfinsen.images.dalle2 import Decoder, Prior, Upsampler, to_base
@@ -99,11 +99,10 @@ class PriorObjective:
         self, rows: Int[Tensor, "b"], generator: torch.Generator, drop: Bool[Tensor, "b"] | None
     ) -> Float[Tensor, "b"]:
         clean = self.model.to_scaled(self.features.images[rows].to(self.device))
-        sigma = self.model.config.diffusion.training_noise().sample(len(rows), generator).to(self.device)
+        sigma = _levels(self.model, len(rows), generator, self.device)
         network = self.model.network(self.features.text(rows, self.device), drop)
         noise = gaussian(clean.shape, generator).to(self.device)
-        losses = denoising_loss(self.model.preconditioning, network, clean, noise, sigma)
-        return self.model.config.diffusion.loss_weight(sigma) * losses
+        return _denoising(self.model, network, clean, noise, sigma)
 
 
 @dataclass(frozen=True)
@@ -137,15 +136,14 @@ class DecoderObjective:
         drop_text: Bool[Tensor, "b"] | None,
     ) -> Float[Tensor, "b"]:
         clean = self.data.small(rows, self.device)
-        sigma = self.model.config.diffusion.training_noise().sample(len(rows), generator).to(self.device)
+        sigma = _levels(self.model, len(rows), generator, self.device)
         network = self.model.network(
             self.features.images[rows].to(self.device),
             self.features.text(rows, self.device),
             drop_embedding,
             drop_text,
         )
-        losses = denoising_loss(self.model.preconditioning, network, clean, _noise_like(clean, generator), sigma)
-        return self.model.config.diffusion.loss_weight(sigma) * losses
+        return _denoising(self.model, network, clean, _noise_like(clean, generator), sigma)
 
 
 @dataclass(frozen=True)
@@ -171,11 +169,10 @@ class UpsamplerObjective:
         self, rows: Int[Tensor, "b"], generator: torch.Generator, drop: Bool[Tensor, "b"] | None
     ) -> Float[Tensor, "b"]:
         clean = self.data.pictures(rows, self.device)
-        sigma = self.model.config.diffusion.training_noise().sample(len(rows), generator).to(self.device)
+        sigma = _levels(self.model, len(rows), generator, self.device)
         low, level = self.model.degraded(to_base(clean), generator)
         network = self.model.network(low, level, self.features.images[rows].to(self.device), drop)
-        losses = denoising_loss(self.model.preconditioning, network, clean, _noise_like(clean, generator), sigma)
-        return self.model.config.diffusion.loss_weight(sigma) * losses
+        return _denoising(self.model, network, clean, _noise_like(clean, generator), sigma)
 
 
 @dataclass(frozen=True)
@@ -238,6 +235,24 @@ class TransformerObjective:
 
 def _mean(losses: Float[Tensor, "b"]) -> ImageLoss:
     return ImageLoss(losses.mean(), {})
+
+
+def _levels(
+    model: Prior | Decoder | Upsampler, count: int, generator: torch.Generator, device: torch.device
+) -> Float[Tensor, "b"]:
+    return model.config.diffusion.training_noise().sample(count, generator).to(device)
+
+
+def _denoising(
+    model: Prior | Decoder | Upsampler,
+    network: Network,
+    clean: Float[Tensor, "b ..."],
+    noise: Float[Tensor, "b ..."],
+    sigma: Float[Tensor, "b"],
+) -> Float[Tensor, "b"]:
+    """Return the weighted loss of each example."""
+    losses = denoising_loss(model.preconditioning, network, clean, noise, sigma)
+    return model.config.diffusion.loss_weight(sigma) * losses
 
 
 def _chosen(count: int, share: float, generator: torch.Generator, device: torch.device) -> Bool[Tensor, "b"]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -26,7 +28,7 @@ from .objectives import Objective, mean_scores
 from .options import ImageTrainOptions
 from .recipe import RECIPES, ImageRecipe
 
-CPU_SECONDS = "cpu_seconds"  # in the metadata
+CPU_SECONDS, PICTURES_SEEN = "cpu_seconds", "pictures_seen"  # in the metadata, with those of a start's training
 
 
 class ImageTrainer(TrainingRun):
@@ -159,7 +161,8 @@ def _run(
     trainer: ImageTrainer, options: ImageTrainOptions, parts: Ingredients, started: float, progress: Progress
 ) -> None:
     run, recipe, out = options.run, trainer.recipe, options.run.out
-    before = 0.0
+    earlier = parts.start.metadata if parts.start else {}
+    before, pictures = _number(earlier, CPU_SECONDS), round(_number(earlier, PICTURES_SEEN))
     if trainer.resume(out):
         progress.note(f"Going on from step {trainer.steps_done} of {out / CHECKPOINT}.")
         before = _spent(out / WEIGHTS)
@@ -176,7 +179,7 @@ def _run(
             "preset": run.preset,
             "seed": str(run.seed),
             "steps": str(trainer.steps_done),
-            "pictures_seen": str(trainer.steps_done * recipe.batch),
+            PICTURES_SEEN: str(pictures + trainer.steps_done * recipe.batch),
             CPU_SECONDS: f"{spent:.0f}",
         }
         with trainer.ema.applied(trainer.model):
@@ -199,6 +202,14 @@ def _run(
 def _spent(weights: Path) -> float:
     """Seconds that the run took so far; 0 where its weights do not say."""
     try:
-        return float(read_tensors(weights).metadata.get(CPU_SECONDS, "0"))
-    except (WeightsError, ValueError):
+        return _number(read_tensors(weights).metadata, CPU_SECONDS)
+    except WeightsError:
         return 0.0
+
+
+def _number(metadata: Mapping[str, str], name: str) -> float:
+    try:
+        number = float(metadata.get(name, "0"))
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
