@@ -56,6 +56,11 @@ def prior(diffusion: DiffusionConfig = PRIOR.diffusion) -> Prior:
     return randomise(Prior(replace(PRIOR, diffusion=diffusion)))
 
 
+def aligned_decoder() -> Decoder:
+    """Return one that guesses tokens of seven numbers."""
+    return randomise(Decoder(replace(DECODER, c_aligned=7, aligned_block=1)))
+
+
 def decoder(diffusion: DiffusionConfig = DECODER.diffusion) -> Decoder:
     return randomise(Decoder(replace(DECODER, diffusion=diffusion)))
 

@@ -33,7 +33,7 @@ TINY = {
     "dalle2-prior": (PRIOR_PRESETS, PriorConfig(c_clip=12, c_text=16, transformer=BLOCKS)),
     "dalle2-decoder": (
         DECODER_PRESETS,
-        DecoderConfig(c_clip=12, c_text=16, text=BLOCKS, unet=UNET),
+        DecoderConfig(c_clip=12, c_text=16, text=BLOCKS, c_aligned=16, aligned_block=1, unet=UNET),
     ),
     "dalle2-upsampler": (
         UPSAMPLER_PRESETS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from .errors import ConfigError
@@ -33,3 +35,20 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("Device 'mps' is not available on this machine. Use --device auto or --device cpu.")
     return device
+
+
+def bfloat16_gain() -> float:
+    """Return how many times as fast as float32 the processor multiplies matrices in bfloat16: measured, in 0.05 s.
+
+    Processors that know bfloat16 take half of float32's time, others several times as long.
+    """
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x, weight = torch.ones(1024, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype)
+        times = []
+        for _ in range(4):  # the first one sets things up
+            started = time.perf_counter()
+            torch.nn.functional.linear(x, weight)
+            times.append(time.perf_counter() - started)
+        seconds[dtype] = min(times)
+    return seconds[torch.float32] / seconds[torch.bfloat16]

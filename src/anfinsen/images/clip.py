@@ -130,11 +130,15 @@ class ImageEncoder(nn.Module):
         nn.init.normal_(self.positions, std=POSITION_DEVIATION)
         nn.init.normal_(self.project.weight, std=width**-0.5)
 
+    def tokens(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch n c_picture"]:
+        """Return what the transformer makes of each token, in reading order."""
+        tokens = self.stem(pictures).flatten(2).transpose(1, 2) + self.positions
+        encodings: Tensor = self.transformer(tokens).float()
+        return encodings
+
     def forward(self, pictures: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch c"]:
         """Return unit embeddings."""
-        tokens = self.stem(pictures).flatten(2).transpose(1, 2) + self.positions
-        pooled = self.transformer(tokens).float().mean(1)
-        return F.normalize(self.project(pooled).float(), dim=-1)
+        return F.normalize(self.project(self.tokens(pictures).mean(1)).float(), dim=-1)
 
 
 class Clip(nn.Module):

@@ -73,6 +73,23 @@ def denoising_loss(
     return square.flatten(1).mean(-1)
 
 
+def alignment_loss(guessed: Float[Tensor, "b n c"], tokens: Float[Tensor, "b n c"]) -> Float[Tensor, ""]:
+    """Return how far the directions of guessed tokens are from those of an encoder's: the mean of 1 - cosine.
+
+    Tokens count by their lengths: what stands out of its place's mean is what is to be learnt.
+
+    Args:
+        guessed: by a hidden state of a denoiser, from noise.
+        tokens: of the clean picture.
+
+    Source: Yu et al. 2024 ("Representation alignment for generation"), equation 8.
+    """
+    lengths = tokens.norm(dim=-1)
+    cosines = functional.cosine_similarity(guessed.float(), tokens, dim=-1)
+    agreement: Tensor = (lengths * cosines).sum() / lengths.sum().clamp(min=1e-6)
+    return 1 - agreement
+
+
 def discrete_vae_loss(
     pictures: Float[Tensor, "b 3 y x"],
     reconstruction: Float[Tensor, "b 3 y x"],

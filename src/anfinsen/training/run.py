@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anfinsen.common.config import to_mapping
+from anfinsen.common.device import bfloat16_gain
 from anfinsen.common.errors import MissingExtraError, OutputError
 from anfinsen.common.optimisation import backward, clip_gradients, step
 from anfinsen.common.progress import Progress
@@ -23,6 +24,7 @@ from .ema import ExponentialMovingAverage
 from .options import TrainOptions
 from .workers import Workers
 
+WORTH_SAYING = 0.8  # bfloat16's speed, relative to float32's, below which a run says that it is the slower one
 CHECKPOINT, WEIGHTS, CURVES = "checkpoint.safetensors", "weights.safetensors", "curves"
 
 
@@ -141,6 +143,8 @@ def run_steps(run: TrainingRun, steps: int, options: TrainOptions, parts: LoopPa
         KeyboardInterrupt: passed on; what is whole is saved first.
     """
     leads, started = run.workers.leads, time.monotonic()
+    if leads and options.bf16:
+        _advise(run.model, progress)
     progress.stage("training", steps)
     progress.advance(run.steps_done)
     stopped = False
@@ -161,6 +165,15 @@ def run_steps(run: TrainingRun, steps: int, options: TrainOptions, parts: LoopPa
     if stopped:
         progress.note(f"Stopped after {run.steps_done} of {steps} steps; the same command goes on.")
     return stopped
+
+
+def _advise(model: nn.Module, progress: Progress) -> None:
+    """Say so where bfloat16, which is meant to make training faster, makes it slower."""
+    if next(model.parameters()).device.type == "cpu" and (gain := bfloat16_gain()) < WORTH_SAYING:
+        progress.note(
+            f"On this processor matrix products in bfloat16 take {1 / gain:.1f} times as long as in float32: training "
+            "will be faster with --no-bf16."
+        )
 
 
 def _report(

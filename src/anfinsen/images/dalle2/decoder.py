@@ -29,13 +29,20 @@ class DecoderConfig:
         text: a transformer, trained with the rest, that reads CLIP's encodings; its width is the U-Net's context's.
             As GLIDE's, which the paper's decoder has (section 2.1), it also gives one vector that is added to the noise
             level's embedding: here its mean. None: the U-Net sees CLIP's encodings themselves.
+        c_aligned: width of CLIP's picture tokens, which in training a hidden state is asked for; 0: none is.
+        aligned_block: behind which block of the U-Net's transformer that is, from 1.
         unet: the network. diffusion: levels and prediction.
+
+    Raises:
+        ConfigError: the text transformer and the U-Net's context differ in width, or there is no such block.
     """
 
     c_clip: int = 128
     c_text: int = 128
     embedding_tokens: int = 4
     text: TransformerConfig | None = None
+    c_aligned: int = 0
+    aligned_block: int = 3
     unet: UNetConfig = field(default_factory=UNetConfig)
     diffusion: DiffusionConfig = LAYOUTS
 
@@ -44,6 +51,11 @@ class DecoderConfig:
             raise ConfigError(
                 f"The decoder's text transformer is {self.text.width} wide: expected the U-Net's 'c_context', "
                 f"{self.unet.c_context}."
+            )
+        if self.c_aligned and not 1 <= self.aligned_block <= self.unet.transformer:
+            raise ConfigError(
+                f"The decoder is aligned behind block {self.aligned_block} of the U-Net's transformer: expected 1 to "
+                f"{self.unet.transformer}."
             )
 
 
@@ -86,6 +98,7 @@ class Decoder(nn.Module):
         self.text_embedding = None if config.text is None else nn.Linear(c_context, config.unet.c_embedding)
         self.context_norm = nn.LayerNorm(c_context)
         self.unet = UNet(config.unet)
+        self.aligned = _aligned_head(config) if config.c_aligned else None
 
     def network(
         self,
@@ -123,6 +136,26 @@ class Decoder(nn.Module):
 
         return network
 
+    def watched(
+        self, network: Network, x: Float[Tensor, "b 3 size size"], noise: Float[Tensor, "b"]
+    ) -> tuple[Float[Tensor, "b 3 size size"], Float[Tensor, "b n c_aligned"]]:
+        """Return F(x, noise), and CLIP's picture tokens as a hidden state guesses them (training only).
+
+        Raises:
+            ConfigError: the configuration has no ``c_aligned``.
+        """
+        if self.aligned is None:
+            raise ConfigError("This decoder has no head for CLIP's picture tokens: expected 'c_aligned' above 0.")
+        states: list[Tensor] = []
+        block = self.unet.transformer[self.config.aligned_block - 1]
+        handle = block.register_forward_hook(lambda _module, _given, state: states.append(state))
+        try:
+            answer = network(x, noise)
+        finally:
+            handle.remove()
+        guessed: Tensor = self.aligned(states[0].flatten(2).transpose(1, 2))
+        return answer, guessed.float()
+
     def denoiser(self, image_embedding: Float[Tensor, "b c_clip"] | None, text: ClipText | None) -> Denoise:
         """Return D(x, sigma) for the core's samplers; None for each condition that guidance leaves out."""
         return as_denoiser(self.preconditioning, self.network(image_embedding, text))
@@ -139,3 +172,8 @@ class Decoder(nn.Module):
             torch.where(drop[:, None, None], self.null_text, text.encodings),
             torch.where(drop[:, None], first, text.mask),
         )
+
+
+def _aligned_head(config: DecoderConfig) -> nn.Sequential:
+    hidden = 2 * config.unet.channels[-1]
+    return nn.Sequential(nn.Linear(hidden // 2, hidden), nn.SiLU(), nn.Linear(hidden, config.c_aligned))

@@ -5,6 +5,7 @@ The widths of CLIP are those of CLIP's preset of the same name.
 
 from __future__ import annotations
 
+from ..clip import CLIP_PRESETS
 from ..transformer import TransformerConfig
 from .decoder import DecoderConfig
 from .prior import PriorConfig
@@ -19,12 +20,17 @@ PRIOR_PRESETS: dict[str, PriorConfig] = {
 DECODER_PRESETS: dict[str, DecoderConfig] = {
     "mini": DecoderConfig(
         text=TransformerConfig(width=128, heads=4, depth=2),
-        unet=UNetConfig(blocks=(2, 1), middle=0, transformer=6, normalised=True),
+        c_aligned=CLIP_PRESETS["mini"].image.width,
+        unet=UNetConfig(
+            patch=4, channels=(128,), attention=(True,), blocks=(1,), middle=0, transformer=6, normalised=True
+        ),
     ),
     "small": DecoderConfig(
         c_clip=256,
         c_text=256,
         text=TransformerConfig(width=256, heads=4, depth=4),
+        c_aligned=CLIP_PRESETS["small"].image.width,
+        aligned_block=4,
         unet=UNetConfig(
             channels=(128, 256),
             blocks=(3, 2),

@@ -35,7 +35,7 @@ class PriorConfig:
     c_clip: int = 128
     c_text: int = 128
     n_text: int = 24
-    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(width=128, heads=4, depth=5))
+    transformer: TransformerConfig = field(default_factory=lambda: TransformerConfig(width=160, heads=5, depth=4))
     diffusion: DiffusionConfig = field(
         default_factory=lambda: DiffusionConfig(prediction="x0", sigma_data=1.0, noise="cosine", loss="simple")
     )

@@ -126,14 +126,6 @@ class ResidualBlock(nn.Module):
         return updated
 
 
-class HeadNorm(nn.RMSNorm):
-    """Root mean square normalisation in float32, like its weights: torch has no fused kernel for a mixture."""
-
-    def forward(self, x: Float[Tensor, "b heads n c"]) -> Float[Tensor, "b heads n c"]:
-        """Return ``x`` normalised over its last axis."""
-        return super().forward(x.float()).to(x.dtype)
-
-
 class AttentionBlock(nn.Module):
     """Pixels look at all pixels and at the context, in one attention (GLIDE: Nichol et al. 2021, section 2.1).
 
@@ -147,7 +139,9 @@ class AttentionBlock(nn.Module):
         self.norm = nn.GroupNorm(c // config.c_group, c)
         self.to_qkv = nn.Linear(c, 3 * c)
         self.context_kv = nn.Linear(config.c_context, 2 * c) if config.c_context else None
-        self.q_norm, self.k_norm = (HeadNorm(config.c_head) if config.normalised else nn.Identity() for _ in range(2))
+        self.q_norm, self.k_norm = (
+            nn.LayerNorm(config.c_head) if config.normalised else nn.Identity() for _ in range(2)
+        )
         self.out = _zero(nn.Linear(c, c))
 
     def forward(

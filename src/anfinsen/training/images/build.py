@@ -10,12 +10,13 @@ from torch import nn
 
 from anfinsen.common.errors import ConfigError, WeightsError
 from anfinsen.common.progress import Progress
-from anfinsen.images.clip import Clip
+from anfinsen.images.clip import Clip, ClipConfig
 from anfinsen.images.dalle1 import DiscreteVae
 from anfinsen.images.tokenizer import Tokenizer
 from anfinsen.weights.images import CLIP, CLIP_HASH, DALLE1_DVAE, DVAE_HASH, IMAGE_FAMILIES, TOKENIZER, tokenizer_of
 from anfinsen.weights.store import WeightsInfo
 
+from .alignment import PictureTokens
 from .data import ImageData, Split, read_captions, read_images
 from .features import FeatureStore
 from .objectives import (
@@ -146,6 +147,7 @@ def _check_sizes(options: ImageTrainOptions, config: Any, under: _Under, tokeniz
     """Refuse a network whose widths are not those of the network it stands on, or whose vocabulary is too small."""
     if isinstance(under.network, Clip):
         clip = under.network.config
+        _check_alignment(options, config, clip)
         wanted = (config.c_clip, getattr(config, "c_text", clip.text.width))
         given = (clip.embedding, clip.text.width)
         if wanted != given:
@@ -166,6 +168,21 @@ def _check_sizes(options: ImageTrainOptions, config: Any, under: _Under, tokeniz
         )
 
 
+def _check_alignment(options: ImageTrainOptions, config: Any, clip: ClipConfig) -> None:
+    """Refuse a decoder that would guess tokens of another number or width than CLIP's pictures have."""
+    if not getattr(config, "c_aligned", 0):
+        return
+    unet = config.unet
+    wanted = ((unet.size // unet.patch // 2 ** (len(unet.channels) - 1)) ** 2, config.c_aligned)
+    given = (clip.image_tokens, clip.image.width)
+    if wanted != given:
+        raise WeightsError(
+            f"The CLIP {options.clip} has {given[0]} picture tokens of {given[1]} numbers, and preset "
+            f"{options.run.preset!r} of {options.network} guesses {wanted[0]} of {wanted[1]}: give a CLIP of the same "
+            "preset."
+        )
+
+
 def _objective(
     options: ImageTrainOptions, model: Any, under: _Under, data: ImageData, store: FeatureStore
 ) -> Objective:
@@ -176,7 +193,9 @@ def _objective(
         if network == "dalle2-prior":
             return PriorObjective(model, features, drop, device)
         if network == "dalle2-decoder":
-            return DecoderObjective(model, data, features, drop, device)
+            aligned = model.config.c_aligned and data.split == "train"
+            tokens = PictureTokens(under.network, data, device) if aligned else None
+            return DecoderObjective(model, data, features, drop, device, tokens)
         return UpsamplerObjective(model, data, features, drop, device)
     if isinstance(under.network, DiscreteVae):
         return TransformerObjective(model, data, store.codes(under.network, under.sha256, data), device)

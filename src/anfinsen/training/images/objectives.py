@@ -18,6 +18,7 @@ from anfinsen.images.dalle2 import Decoder, Prior, Upsampler, to_base
 from anfinsen.images.retrieval import retrieval_recall
 from anfinsen.losses.images import (
     ImageLoss,
+    alignment_loss,
     code_accuracy,
     contrastive_loss,
     denoising_loss,
@@ -25,9 +26,10 @@ from anfinsen.losses.images import (
     next_token_loss,
 )
 
+from .alignment import PictureTokens
 from .data import ImageData
 from .features import ClipFeatures
-from .recipe import ConditionDrop
+from .recipe import ALIGNMENT_WEIGHT, ConditionDrop
 
 
 @runtime_checkable
@@ -114,35 +116,46 @@ class DecoderObjective:
     features: ClipFeatures
     drop: ConditionDrop
     device: torch.device
+    tokens: PictureTokens | None = None
 
     def loss(self, rows: Int[Tensor, "b"], done: float, generator: torch.Generator) -> ImageLoss:
-        """Return the denoising loss; each condition is left out as often as ``drop`` says."""
+        """Return the denoising loss; each condition is left out as often as ``drop`` says.
+
+        With ``tokens`` a hidden state is asked for them, too.
+        """
         del done
         image, text, both = (
             _chosen(len(rows), share, generator, self.device)
             for share in (self.drop.image, self.drop.text, self.drop.both)
         )
-        return _mean(self._losses(rows, generator, image | both, text | both))
+        network = self._network(rows, image | both, text | both)
+        if self.tokens is None:
+            return _mean(self._losses(rows, generator, network))
+        guesses: list[Tensor] = []
+
+        def watched(x: Float[Tensor, "b 3 size size"], noise: Float[Tensor, "b"]) -> Float[Tensor, "b 3 size size"]:
+            answer, guess = self.model.watched(network, x, noise)
+            guesses.append(guess)
+            return answer
+
+        denoising = self._losses(rows, generator, watched).mean()
+        alignment = alignment_loss(guesses[0], self.tokens.of(rows))
+        terms = {"denoising": denoising.detach(), "alignment": alignment.detach()}
+        return ImageLoss(denoising + ALIGNMENT_WEIGHT * alignment, terms)
 
     def scores(self, rows: Int[Tensor, "b"], generator: torch.Generator) -> dict[str, float]:
-        """Return the loss with all conditions."""
-        return {"loss": float(self._losses(rows, generator, None, None).mean())}
+        """Return the denoising loss with all conditions."""
+        return {"loss": float(self._losses(rows, generator, self._network(rows, None, None)).mean())}
 
-    def _losses(
-        self,
-        rows: Int[Tensor, "b"],
-        generator: torch.Generator,
-        drop_embedding: Bool[Tensor, "b"] | None,
-        drop_text: Bool[Tensor, "b"] | None,
-    ) -> Float[Tensor, "b"]:
+    def _network(
+        self, rows: Int[Tensor, "b"], drop_embedding: Bool[Tensor, "b"] | None, drop_text: Bool[Tensor, "b"] | None
+    ) -> Network:
+        image, text = self.features.images[rows].to(self.device), self.features.text(rows, self.device)
+        return self.model.network(image, text, drop_embedding, drop_text)
+
+    def _losses(self, rows: Int[Tensor, "b"], generator: torch.Generator, network: Network) -> Float[Tensor, "b"]:
         clean = self.data.small(rows, self.device)
         sigma = _levels(self.model, len(rows), generator, self.device)
-        network = self.model.network(
-            self.features.images[rows].to(self.device),
-            self.features.text(rows, self.device),
-            drop_embedding,
-            drop_text,
-        )
         return _denoising(self.model, network, clean, _noise_like(clean, generator), sigma)
 
 

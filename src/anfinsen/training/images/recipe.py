@@ -62,7 +62,10 @@ class ConditionDrop:
 
 # An embedding tells the decoder most of a picture at once. Where it is seldom missing, captions are hardly learnt, and
 # with them what the embedding does not tell: what belongs to what.
-CONDITION_DROPS: dict[str, ConditionDrop] = {"dalle2-decoder": ConditionDrop(image=0.6)}
+CONDITION_DROPS: dict[str, ConditionDrop] = {"dalle2-decoder": ConditionDrop(image=0.6, text=0.1, both=0.05)}
+
+# Of the decoder's guess of CLIP's picture tokens, beside a denoising loss of about 0.3.
+ALIGNMENT_WEIGHT = 1.0
 
 
 # Steps of "mini" are for one core and about the CPU minutes named: as many for DALL·E 2's three networks together as
@@ -76,8 +79,8 @@ RECIPES: dict[str, dict[str, ImageRecipe]] = {
         "mini": ImageRecipe(steps=800, batch=128, learning_rate=2e-3, matrix_rate=2.0),
         "small": ImageRecipe(steps=20_000, batch=512, learning_rate=5e-4, ema=0.9995),
     },
-    "dalle2-decoder": {  # 47 minutes
-        "mini": ImageRecipe(steps=2600, batch=64, learning_rate=2e-3, matrix_rate=3.0, clip=5.0),
+    "dalle2-decoder": {  # 80 minutes
+        "mini": ImageRecipe(steps=4000, batch=64, learning_rate=2e-3, matrix_rate=3.0, clip=5.0),
         "small": ImageRecipe(steps=100_000, batch=256, learning_rate=4e-4, ema=0.9995),
     },
     "dalle2-upsampler": {  # 4 minutes
