@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from anfinsen.cli.app import run as run_command
 from anfinsen.common.errors import InputError, WeightsError
 from anfinsen.geometry import pairwise_distances
 from anfinsen.losses.alphafold1 import IGNORED, AlphaFold1LossConfig, alphafold1_loss
@@ -135,6 +136,29 @@ def test_a_run_learns_and_goes_on_with_the_same_numbers(dataset, tmp_path):
     other = AlphaFold1Trainer(TINY, AlphaFold1Recipe(steps=21, crops=2), seed=3)
     with pytest.raises(WeightsError, match="recipe"):
         other.resume(tmp_path)
+
+
+def test_a_run_begins_with_other_weights(dataset, tmp_path):
+    first, second = AlphaFold1Trainer(TINY, RECIPE, seed=3), AlphaFold1Trainer(TINY, RECIPE, seed=4)
+    first.step(lambda i: dataset.example(np.random.default_rng(i)))
+    second.begin_from(first.model.state_dict(), "abc")
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value), name
+        assert name not in second.ema.shadow or torch.equal(second.ema.shadow[name], value), name
+    second.step(lambda i: dataset.example(np.random.default_rng(i)))
+    second.save(tmp_path, {"preset": "tiny"})
+    # The same run with another beginning is another run.
+    with pytest.raises(WeightsError, match="start"):
+        AlphaFold1Trainer(TINY, RECIPE, seed=4).resume(tmp_path)
+
+
+def test_a_beginning_that_is_missing_or_another_models_is_refused(tmp_path, capsys):
+    command = ["train", "alphafold1", "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--from"]
+    for start, said in ((str(tmp_path / "none.safetensors"), "none.safetensors"), ("alphafold3-mini", "alphafold3")):
+        assert run_command([*command, start]) == 2
+        error = capsys.readouterr().err.strip()
+        assert said in error and error.count("\n") == 0
+    assert not (tmp_path / "out").exists()
 
 
 def test_weights_files_say_what_they_are(tmp_path):

@@ -278,18 +278,18 @@ def test_fine_tuning_begins_from_given_weights_and_is_its_own_run(draw, tmp_path
     first.save(tmp_path, {"preset": "tiny"})
     model, info = load_model(str(tmp_path / WEIGHTS))
     tuned = _trainer(seed=7)
-    tuned.begin_from(model, info.sha256)
+    tuned.fine_tune(model, info.sha256)
     _assert_equal(model.state_dict(), _weights(tuned))
     _assert_equal({name: model.state_dict()[name] for name in tuned.ema.shadow}, tuned.ema.shadow)
     with pytest.raises(WeightsError, match="'start'"):
         same_seed = _trainer()
-        same_seed.begin_from(model, info.sha256)
+        same_seed.fine_tune(model, info.sha256)
         same_seed.resume(tmp_path)
     (tmp_path / "tuned").mkdir()
     tuned.step(draw)
     tuned.save(tmp_path / "tuned", {})
     again = _trainer(seed=7)
-    again.begin_from(model, info.sha256)
+    again.fine_tune(model, info.sha256)
     assert again.resume(tmp_path / "tuned")
     _assert_equal(_weights(tuned), _weights(again))
 
@@ -297,7 +297,7 @@ def test_fine_tuning_begins_from_given_weights_and_is_its_own_run(draw, tmp_path
 def test_fine_tuning_can_add_couplings_to_a_network_that_read_none(draw):
     plain = _trainer().model
     tuned = Trainer(dataclasses.replace(TINY, pair_couplings=True), RECIPE, 0)
-    tuned.begin_from(plain, "")
+    tuned.fine_tune(plain, "")
     batch, _ = draw(0)
     n = len(batch.restype)
     coupled = dataclasses.replace(batch, pair_couplings=torch.ones(n, n, 5))
@@ -313,14 +313,14 @@ def test_fine_tuning_can_let_the_confidence_head_read_rows_or_begin_anew(draw):
     plain = _trainer().model
     names = {name for name in plain.state_dict() if name.startswith("confidence_head.")}
     reading = Trainer(dataclasses.replace(TINY, confidence_row_means=True), RECIPE, 0)
-    reading.begin_from(plain, "")
+    reading.fine_tune(plain, "")
     batch, labels = draw(0)
     trunk = plain.eval().trunk(batch, recycles=0)
     before, after = (m.eval().confidence(batch, trunk, labels.coordinates[None]) for m in (plain, reading.model))
     assert torch.equal(before.plddt, after.plddt) and torch.equal(before.pae, after.pae)
     fresh = _trainer(seed=3)
     random = {name: value.clone() for name, value in fresh.model.state_dict().items()}
-    fresh.begin_from(plain, "", fresh_confidence=True)
+    fresh.fine_tune(plain, "", fresh_confidence=True)
     for name, value in fresh.model.state_dict().items():
         assert torch.equal(value, (random if name in names else plain.state_dict())[name])
 

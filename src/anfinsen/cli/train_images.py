@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .train_arguments import (
-    DEFAULT_OUT,
-    Bf16,
-    Device,
-    Minutes,
-    Out,
-    SaveEvery,
-    Seed,
-    Start,
-    Steps,
-    Threads,
-    ValidateEvery,
-    run_training,
-)
+from .train_arguments import run_training, with_shared_options
 
 if TYPE_CHECKING:
-    from anfinsen.training.images.options import ImageTrainOptions, Network
+    from anfinsen.training.images.options import Network
 
 _Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder made by scripts/image_data.py.", show_default=False)
@@ -77,129 +64,51 @@ def add_image_commands(app: typer.Typer) -> None:
 def _alone(network: Network) -> Callable[..., int]:
     """Return the command of a network that stands on no other."""
 
-    def command(
-        data: _Data,
-        out: Out = DEFAULT_OUT,
-        preset: _Preset = "mini",
-        seed: Seed = 0,
-        device: Device = "auto",
-        threads: Threads = 0,
-        bf16: Bf16 = True,
-        steps: Steps = 0,
-        minutes: Minutes = 0.0,
-        start: Start = "",
-        save_every: SaveEvery = 100,
-        validate_every: ValidateEvery = 500,
-    ) -> int:
-        from anfinsen.training.images.options import ImageTrainOptions
-        from anfinsen.training.options import TrainOptions
+    def command(shared: dict[str, Any], data: _Data, preset: _Preset = "mini") -> int:
+        return _train(network, {"data": data, "preset": preset, **shared})
 
-        run = TrainOptions(
-            data=data,
-            out=out,
-            preset=preset,
-            seed=seed,
-            device=device,
-            threads=threads,
-            bf16=bf16,
-            steps=steps,
-            minutes=minutes,
-            start=start,
-            save_every=save_every,
-            validate_every=validate_every,
-        )
-        return _train(ImageTrainOptions(network, run))
-
-    return command
+    return with_shared_options(command)
 
 
 def _on_clip(network: Network) -> Callable[..., int]:
     """Return the command of a network of DALL·E 2."""
 
     def command(
+        shared: dict[str, Any],
         data: _Data,
         clip: _Clip = "clip-mini",
-        out: Out = DEFAULT_OUT,
         preset: _Preset = "mini",
-        seed: Seed = 0,
-        device: Device = "auto",
-        threads: Threads = 0,
-        bf16: Bf16 = True,
-        steps: Steps = 0,
-        minutes: Minutes = 0.0,
-        start: Start = "",
         noise: _Noise = None,
         noise_mean: _NoiseMean = None,
         noise_std: _NoiseStd = None,
         cache: _Cache = None,
-        save_every: SaveEvery = 100,
-        validate_every: ValidateEvery = 500,
     ) -> int:
-        from anfinsen.training.images.options import ImageTrainOptions, NoiseOptions
-        from anfinsen.training.options import TrainOptions
+        from anfinsen.training.images.options import NoiseOptions
 
-        run = TrainOptions(
-            data=data,
-            out=out,
-            preset=preset,
-            seed=seed,
-            device=device,
-            threads=threads,
-            bf16=bf16,
-            steps=steps,
-            minutes=minutes,
-            start=start,
-            save_every=save_every,
-            validate_every=validate_every,
-        )
         levels = NoiseOptions(noise, noise_mean, noise_std)
-        return _train(ImageTrainOptions(network, run, clip=clip, cache=cache, noise=levels))
+        return _train(network, {"data": data, "preset": preset, **shared}, clip=clip, cache=cache, noise=levels)
 
-    return command
+    return with_shared_options(command)
 
 
 def _on_dvae(network: Network) -> Callable[..., int]:
     """Return the command of a network that writes a discrete VAE's codes."""
 
     def command(
+        shared: dict[str, Any],
         data: _Data,
         dvae: _Dvae = "dalle1-dvae-mini",
-        out: Out = DEFAULT_OUT,
         preset: _Preset = "mini",
-        seed: Seed = 0,
-        device: Device = "auto",
-        threads: Threads = 0,
-        bf16: Bf16 = True,
-        steps: Steps = 0,
-        minutes: Minutes = 0.0,
-        start: Start = "",
         cache: _Cache = None,
-        save_every: SaveEvery = 100,
-        validate_every: ValidateEvery = 500,
     ) -> int:
-        from anfinsen.training.images.options import ImageTrainOptions
-        from anfinsen.training.options import TrainOptions
+        return _train(network, {"data": data, "preset": preset, **shared}, dvae=dvae, cache=cache)
 
-        run = TrainOptions(
-            data=data,
-            out=out,
-            preset=preset,
-            seed=seed,
-            device=device,
-            threads=threads,
-            bf16=bf16,
-            steps=steps,
-            minutes=minutes,
-            start=start,
-            save_every=save_every,
-            validate_every=validate_every,
-        )
-        return _train(ImageTrainOptions(network, run, dvae=dvae, cache=cache))
-
-    return command
+    return with_shared_options(command)
 
 
-def _train(options: ImageTrainOptions) -> int:
+def _train(network: Network, run: dict[str, Any], **own: Any) -> int:
+    from anfinsen.training.images.options import ImageTrainOptions
     from anfinsen.training.images.train import train_images
+    from anfinsen.training.options import TrainOptions
 
-    return run_training(train_images, options)
+    return run_training(train_images, ImageTrainOptions(network, TrainOptions(**run), **own))

@@ -15,7 +15,7 @@ from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.losses.alphafold1 import AlphaFold1LossConfig, CropTargets, alphafold1_loss
 from anfinsen.models.alphafold1 import AlphaFold1, AlphaFold1Config, Crops, alphafold1_config
-from anfinsen.weights.alphafold1 import save_alphafold1
+from anfinsen.weights.alphafold1 import load_alphafold1, save_alphafold1
 
 from .alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, targets_to
 from .alphafold1_finish import calibrate, evaluate_maps, reference_counts, validation_chains
@@ -155,8 +155,13 @@ def train_alphafold1(
     recipe = recipe or RECIPES[options.preset]
     if options.steps:
         recipe = replace(recipe, steps=options.steps, warmup=min(recipe.warmup, max(1, options.steps // 10)))
+    begin = load_alphafold1(options.start, device) if options.start else None
+    if begin is not None:
+        config = begin[0].config
     with joined_workers(device) as workers:
         trainer = AlphaFold1Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
+        if begin is not None:
+            trainer.begin_from(begin[0].state_dict(), begin[1].sha256)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 
@@ -166,6 +171,7 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
     metadata = {"preset": options.preset, "seed": str(options.seed)}
+    metadata |= {"start": trainer.start} if trainer.start else {}
     network, cache = trainer.model.config, options.out / "cache"
     data, validation = (
         AlphaFold1Dataset(options.data, split, cache, network, recipe.data) for split in ("train", "validation")

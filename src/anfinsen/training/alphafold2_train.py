@@ -75,12 +75,6 @@ class AlphaFold2Trainer(TrainingRun):
         """The stage of the next step."""
         return self.recipe.stage_at(self.steps_done)
 
-    def begin_from(self, model: AlphaFold2, sha256: str) -> None:
-        """Begin from the weights of ``model``, a network of the same sizes, and not from random ones."""
-        self.model.load_state_dict(model.state_dict())
-        self.ema = ExponentialMovingAverage(self.model, self.recipe.ema)
-        self.start = sha256
-
     def step(self, draw: Draw) -> dict[str, float]:
         """Make one optimiser step and return the mean loss terms; ``draw(i)`` gives the i-th example of the step.
 
@@ -200,7 +194,7 @@ def train_alphafold2(
     with joined_workers(device) as workers:
         trainer = AlphaFold2Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
-            trainer.begin_from(begin[0], begin[1].sha256)
+            trainer.begin_from(begin[0].state_dict(), begin[1].sha256)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 

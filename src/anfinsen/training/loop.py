@@ -68,7 +68,7 @@ class Trainer(TrainingRun):
         self.recipe, self.seed, self.bf16 = recipe, seed, bf16
         self.device = torch.device(device)
 
-    def begin_from(self, model: AlphaFold3, sha256: str, *, fresh_confidence: bool = False) -> None:
+    def fine_tune(self, model: AlphaFold3, sha256: str, *, fresh_confidence: bool = False) -> None:
         """Begin from the weights of ``model``, a network of the same sizes, and not from random ones.
 
         What only this network reads (couplings; row means in the confidence head) it begins by making nothing of. With
@@ -81,9 +81,7 @@ class Trainer(TrainingRun):
             elif name.startswith(_OPTIONAL) and name not in weights:
                 # A linear map of 0 after a norm that is as new.
                 weights[name] = torch.zeros_like(value) if value.ndim > 1 else value
-        self.model.load_state_dict(weights)
-        self.ema = ExponentialMovingAverage(self.model, self.recipe.ema)
-        self.start = sha256
+        self.begin_from(weights, sha256)
 
     @property
     def stage(self) -> Stage:
@@ -180,7 +178,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
     with joined_workers(device) as workers:
         trainer = Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
-            trainer.begin_from(begin[0], begin[1].sha256, fresh_confidence=options.fresh_confidence)
+            trainer.fine_tune(begin[0], begin[1].sha256, fresh_confidence=options.fresh_confidence)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 

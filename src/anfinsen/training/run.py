@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,12 @@ class TrainingRun:
         """What must be the same for a checkpoint to be continued."""
         sources = {"start": self.start, "distilled": self.distilled}
         return {**self._settings, **{name: source for name, source in sources.items() if source}}
+
+    def begin_from(self, weights: Mapping[str, Tensor], sha256: str) -> None:
+        """Begin from ``weights``, which are all of the network's, and not from random ones; the file has this hash."""
+        self.model.load_state_dict(weights)
+        self.ema = ExponentialMovingAverage(self.model, self.ema.decay)
+        self.start = sha256
 
     def learn_from(self, options: TrainOptions) -> None:
         """Keep the folders of predicted chains in the settings: a run that goes on must mix in the same."""
