@@ -1,7 +1,7 @@
 """What the noise levels of training are worth: DALL·E 2's decoder, trained briefly at each, on the same budget.
 
-Run: python benchmarks/images_noise.py DATA --results FOLDER [--training-steps 800] [--minutes 0] [--pictures 128]
-     [--clip clip-mini] [--weights NAME=FILE ...] [--write docs/results.md] [--workers 1]
+Run: python benchmarks/images_noise.py DATA --results FOLDER [--training-steps 800] [--minutes 0] [--no-bf16]
+     [--pictures 128] [--clip clip-mini] [--weights NAME=FILE ...] [--write docs/results.md] [--workers 1]
 Each decoder is trained by `anfinsen train dalle2-decoder --noise …` from the same seed for the same number of steps,
 so on the same pictures in the same order; --minutes also ends each training after so long. Sampling follows the levels
 that a decoder was trained at. They draw the same captions of the split `test` from the same seeds, with the same prior
@@ -98,6 +98,7 @@ def command(noise: Noise, args: argparse.Namespace, folder: Path, minutes: float
     run = [sys.executable, "-m", "anfinsen", "train", "dalle2-decoder", str(args.data), "--out", str(folder)]
     run += ["--clip", args.clip, "--cache", str(args.results / "cache"), "--seed", str(args.seed)]
     run += ["--steps", str(args.training_steps), "--threads", str(args.threads), *noise.arguments()]
+    run += ["--bf16" if args.bf16 else "--no-bf16"]
     return run + (["--minutes", f"{minutes:.2f}"] if minutes else [])
 
 
@@ -125,6 +126,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="keeps trainings and records")
     parser.add_argument("--training-steps", type=int, default=800, help="of each decoder")
     parser.add_argument("--minutes", type=float, default=0.0, help="end each training after so long")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True, help="as in `anfinsen train`")
     parser.add_argument("--pictures", type=int, default=128, help="that each decoder draws")
     parser.add_argument("--steps", type=int, default=0, help="of sampling; 0: the product's")
     parser.add_argument("--clip", default="clip-mini", help="that decoders stand on: a bundled model or a file")

@@ -116,3 +116,14 @@ def test_random_state_reaches_the_autoencoder():
 def test_wrong_shares_are_refused(contamination):
     with pytest.raises(ParameterError, match="contamination"):
         AutoencoderDetector(contamination=contamination).fit(plane(20, seed=1))
+
+
+def test_the_row_at_the_threshold_is_no_outlier_whatever_it_is_scored_with():
+    rows = np.random.default_rng(0).uniform(size=(40, 3))
+    detector = AutoencoderDetector(Autoencoder(max_epochs=3), random_state=0).fit(rows)
+    together = detector.decision_function(rows)
+    assert (together < 0).sum() == 4
+    nearest = np.abs(together).argmin()
+    assert together[nearest] == pytest.approx(1e-6 * abs(detector.offset_), rel=0.01)
+    alone = np.concatenate([detector.predict(row[None]) for row in rows])
+    np.testing.assert_array_equal(alone, detector.predict(rows))

@@ -17,6 +17,8 @@ from .rows import checked_weights
 
 ROUNDING = 1e-9
 """Share of the rows' weight that is rounding error: 10 % of 30 rows are 3 rows."""
+SLACK = 1e-6
+"""Of the offset, by which it lies below a row's score: alone or in another batch the same row scores a little else."""
 
 
 class AutoencoderDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -67,7 +69,8 @@ class AutoencoderDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  #
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         scores = np.asarray(inner.score_samples(X), dtype=np.float64)
-        self.offset_ = _offset(scores, checked_weights(sample_weight, len(scores)), float(self.contamination))
+        offset = _offset(scores, checked_weights(sample_weight, len(scores)), float(self.contamination))
+        self.offset_ = offset - SLACK * abs(offset)
         return self
 
     def score_samples(self, X: Any) -> NDArray[Any]:  # noqa: N803
