@@ -35,7 +35,6 @@ CALL = 10  # of the denoiser, of 20: a half-finished structure
 SHRINKS = 0.7  # the next level, as a share of this one
 GUIDANCE = GuidanceConfig(weight=3.0)
 PICTURE_LEVEL = 0.5
-PATCH = 7  # number, down and right, of the patch that is shown
 
 
 def walked(denoise: Network, x: Tensor, levels: tuple[Tensor, Tensor], noise: Tensor, sampler: SamplerConfig) -> Tensor:
@@ -174,6 +173,11 @@ def _small_picture(losses: Losses) -> Recorded:
     return Recorded(trace_function(function, inputs, weights, axes=axes))
 
 
+def shown_patch(decoder: Decoder) -> int:
+    """Return the number, down and right, of the patch that is shown: the picture's middle, where it has neighbours."""
+    return decoder.config.unet.size // decoder.config.unet.patch // 2 - 1
+
+
 def _model_picture(sources: Sources) -> Recorded:
     """The U-Net's last convolution is shown for one patch; what comes to it is an input."""
     source = sources.decoder()
@@ -181,10 +185,10 @@ def _model_picture(sources: Sources) -> Recorded:
     noise = gaussian(source.picture.shape, torch_generator(0, "gallery", "picture"), source.picture.dtype)
     noisy = source.picture + PICTURE_LEVEL * noise
     level = torch.tensor(PICTURE_LEVEL)
-    size = decoder.config.unet.patch
-    place = slice(PATCH - 1, PATCH + 2)
+    size, middle = decoder.config.unet.patch, shown_patch(decoder)
+    place, pixels = slice(middle - 1, middle + 2), slice(size * middle, size * (middle + 1))
     inputs = {
-        "x": noisy[:, :, size * PATCH : size * (PATCH + 1), size * PATCH : size * (PATCH + 1)],
+        "x": noisy[:, :, pixels, pixels],
         "level": level,
         "next level": SHRINKS * level,
     }
