@@ -175,7 +175,7 @@ def _small_picture(losses: Losses) -> Recorded:
 
 def shown_patch(decoder: Decoder) -> int:
     """Return the number, down and right, of the patch that is shown: the picture's middle, where it has neighbours."""
-    return decoder.config.unet.size // decoder.config.unet.patch // 2 - 1
+    return decoder.config.unet.side // 2 - 1
 
 
 def _model_picture(sources: Sources) -> Recorded:

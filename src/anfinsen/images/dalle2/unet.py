@@ -63,6 +63,16 @@ class UNetConfig:
     c_embedding: int = 256
     c_context: int = 128
 
+    @property
+    def side(self) -> int:
+        """Patches along each side of a picture: height and width of the first level."""
+        return self.size // self.patch
+
+    @property
+    def lowest_side(self) -> int:
+        """Height and width of the lowest level."""
+        return self.side >> (len(self.channels) - 1)  # halved at each further level
+
     def __post_init__(self) -> None:
         smallest = self.patch * 2 ** (len(self.channels) - 1)
         if self.size % smallest:
@@ -235,7 +245,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         first, inside = config.channels[0], config.c_picture * config.patch**2
-        side = config.size // config.patch
+        side = config.side
         self.stem = nn.Conv2d(inside + config.c_extra, first, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(first, side, side))
         levels = list(zip(config.channels, config.attention, config.blocks, strict=True))

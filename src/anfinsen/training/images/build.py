@@ -172,8 +172,7 @@ def _check_alignment(options: ImageTrainOptions, config: Any, clip: ClipConfig) 
     """Refuse a decoder that would guess tokens of another number or width than CLIP's pictures have."""
     if not getattr(config, "c_aligned", 0):
         return
-    unet = config.unet
-    wanted = ((unet.size // unet.patch // 2 ** (len(unet.channels) - 1)) ** 2, config.c_aligned)
+    wanted = (config.unet.lowest_side**2, config.c_aligned)
     given = (clip.image_tokens, clip.image.width)
     if wanted != given:
         raise WeightsError(
