@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from anfinsen.nn.attention_pair_bias import AttentionPairBias, AttentionPairBiasConfig, mask_keys
 from anfinsen.nn.fourier_embedding import FourierEmbedding
-from anfinsen.nn.linear import _works, linear
 from anfinsen.nn.windows import make_windows
 
 
@@ -52,25 +51,6 @@ def test_the_trunks_attention_takes_no_conditioning():
     module = AttentionPairBias(AttentionPairBiasConfig(16, 4, 2))
     with pytest.raises(TypeError, match="no conditioning"):
         module(torch.randn(5, 16), torch.randn(5, 5, 4), None, torch.randn(5, 16))
-
-
-@pytest.mark.parametrize("activation", ["none", "relu", "sigmoid", "swish"])
-@pytest.mark.parametrize("times", [None, (7, 12), (3, 7, 12)])
-@pytest.mark.parametrize("offset", [True, False])
-def test_fused_linear_maps_are_pytorchs(activation, times, offset):
-    torch.manual_seed(0)
-    x, weight = torch.randn(3, 7, 20), torch.randn(36, 20)[12:24]
-    bias = torch.randn(12) if offset else None
-    factor = None if times is None else torch.randn(times)
-    plain = linear(x, weight, bias, activation, factor)
-    function = {"none": lambda y: y, "relu": torch.relu, "sigmoid": torch.sigmoid, "swish": F.silu}[activation]
-    expected = function(x @ weight.T + (0 if bias is None else bias))
-    torch.testing.assert_close(plain, expected if factor is None else expected * factor)
-    with torch.no_grad():
-        torch.testing.assert_close(linear(x, weight, bias, activation, factor), plain)
-        strided = x.transpose(0, 1).contiguous().transpose(0, 1)
-        torch.testing.assert_close(linear(strided, weight, bias, activation, factor), plain)
-    assert isinstance(_works(), bool)
 
 
 def test_fourier_features_are_the_same_in_every_process():

@@ -2,19 +2,9 @@
 
 import shutil
 
-from anfinsen.common.progress import Silent
+from kept_notes import Notes
+
 from anfinsen.training.alphafold2_proteins import ProteinStore
-
-
-class Notes(Silent):
-    """Keeps what was noted."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, message: str) -> None:
-        """Keep ``message``."""
-        self.said.append(message)
 
 
 def test_files_that_cannot_be_read_are_told_and_the_others_used(shared, tmp_path):

@@ -3,20 +3,10 @@
 import pytest
 import torch
 from image_cases import add_tiny_presets, make_folder, options
+from kept_notes import Notes
 
 from anfinsen.common.device import bfloat16_gain
-from anfinsen.common.progress import Silent
 from anfinsen.training.images.train import train_images
-
-
-class Notes(Silent):
-    """Progress that keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 def test_the_gain_is_a_ratio_that_leaves_random_numbers_alone():

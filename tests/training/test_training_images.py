@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from image_cases import RECIPE, TINY, add_tiny_presets, make_folder, options
+from kept_notes import Notes
 
 from anfinsen.cli.app import run as run_command
 from anfinsen.common.errors import ConfigError, InputError, OutputError, WeightsError
@@ -128,19 +129,28 @@ def test_a_run_begins_with_other_weights_and_says_so(network, folder, under, tmp
 def test_a_run_begins_with_weights_that_fit(folder, under, tmp_path):
     first = train_images(options("dalle2-decoder", folder, tmp_path / "first", clip=under["clip"]))
     other = train_images(options("clip", folder, tmp_path / "clip", seed=1))
-    with pytest.raises(WeightsError, match=r"were trained with another clip .* name that one with --clip"):
-        train_images(options("dalle2-decoder", folder, tmp_path / "out", clip=str(other), start=str(first)))
     with pytest.raises(WeightsError, match="not of the sizes of preset 'mini': name their preset with --preset"):
         train_images(options("clip", folder, tmp_path / "out", preset="mini", start=str(other)))
     with pytest.raises(WeightsError, match="dalle2-decoder"):
         train_images(options("clip", folder, tmp_path / "out", start=str(first)))
     assert not (tmp_path / "out").exists()
-    # Noise levels may be others: that is what going on is for.
+    # Noise levels may be others, and so may CLIP, which is said: that is what going on is for.
+    notes = Notes()
+    moved = train_images(
+        options("dalle2-decoder", folder, tmp_path / "moved", clip=str(other), start=str(first), steps=1), notes
+    )
+    expected = CLIP.load(str(other), "cpu")[1].sha256
+    assert IMAGE_FAMILIES["dalle2-decoder"].load(str(moved), "cpu")[1].metadata["clip"] == expected
+    assert any(f"another clip (SHA-256 {_clip_of(first)[:12]}, now {expected[:12]})" in note for note in notes.said)
     levels = NoiseOptions(mean=1.0)
     last = train_images(
         options("dalle2-decoder", folder, tmp_path / "more", clip=under["clip"], start=str(first), noise=levels)
     )
     assert IMAGE_FAMILIES["dalle2-decoder"].load(str(last), "cpu")[0].config.diffusion.noise_mean == 1.0
+
+
+def _clip_of(path):
+    return IMAGE_FAMILIES["dalle2-decoder"].load(str(path), "cpu")[1].metadata["clip"]
 
 
 def test_a_checkpoint_belongs_to_its_data_and_its_clip(folder, under, tmp_path):

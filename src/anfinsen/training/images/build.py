@@ -81,7 +81,7 @@ def gather(options: ImageTrainOptions, device: torch.device, progress: Progress)
         torch.manual_seed(options.run.seed)
         model = family.build(config).to(device)
     if first is not None and start is not None:
-        _check_start(options, config, first.config, start, under)
+        _check_start(options, config, first.config, start, under, progress)
         model.load_state_dict(first.state_dict())
     store = FeatureStore(options.features, device, options.run.bf16, progress)
     sources = {"data": train.about, **under.sources, **({"start": start.sha256} if start else {})}
@@ -126,8 +126,13 @@ class _Under:
         return {CLIP_HASH if isinstance(self.network, Clip) else DVAE_HASH: self.sha256}
 
 
-def _check_start(options: ImageTrainOptions, config: Any, first: Any, start: WeightsInfo, under: _Under) -> None:
-    """Refuse to begin with weights of other sizes, or that stand on another network; noise levels may differ."""
+def _check_start(
+    options: ImageTrainOptions, config: Any, first: Any, start: WeightsInfo, under: _Under, progress: Progress
+) -> None:
+    """Refuse to begin with weights of other sizes; noise levels may differ, and the network that they stand on.
+
+    A CLIP that was trained on itself places pictures much as before, and learning the rest is what training is for.
+    """
     if hasattr(config, "diffusion"):
         first = replace(first, diffusion=config.diffusion)
     if first != config:
@@ -137,9 +142,9 @@ def _check_start(options: ImageTrainOptions, config: Any, first: Any, start: Wei
         )
     for name, sha256 in under.sources.items():
         if start.metadata.get(name) != sha256:
-            raise WeightsError(
+            progress.note(
                 f"The weights {options.run.start} were trained with another {name} (SHA-256 "
-                f"{start.metadata.get(name, 'unknown')[:12]}, not {sha256[:12]}): name that one with --{name}."
+                f"{start.metadata.get(name, 'unknown')[:12]}, now {sha256[:12]}): this one is now learnt."
             )
 
 
