@@ -97,6 +97,7 @@ def main() -> int:
     if options.scenes < 2 * OTHER_SPLITS:
         parser.error(f"--scenes is {options.scenes}: expected at least {2 * OTHER_SPLITS}")
     started = time.process_time()
+    (options.out / "about.json").unlink(missing_ok=True)  # until all is there, the folder is not one to train on
     train = options.scenes // 2 * 2
     numbers = {split: train if split == "train" else train // OTHER_SPLITS // 2 * 2 for split in SPLITS}
     rows = {split: scenes_of(split, number, options.seed) for split, number in numbers.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,10 @@ WRONG = {
     "blank caption": (["--variation", "a.png", "--text-difference", " ", "b"], "A caption of --text-difference"),
     "equal captions": (["--variation", "a.png", "--text-difference", "a  b", "a b"], "are the same"),
     "unknown letters": (["日本語"], "has no letter that the model knows"),
-    "long name": (["--variation", "a" * 300], "cannot be read as a picture"),
+    "no letters": (["..."], "has no letter that the model knows"),
+    "half a letter": (["a red circle \udcff"], "at letter 14, what is no letter of any script"),
+    "long name": (["--variation", "a" * 300], "cannot be read: File name too long"),
+    "folder as picture": (["--variation", "."], "cannot be read: Is a directory"),
     "missing picture": (["--variation", "absent.png"], "'absent.png' does not exist"),
     "text as picture": (["--interpolate", "a.png", "no.png"], "no.png cannot be read as a picture"),
     "dalle1 edits": (["--model", "dalle1", "--variation", "a.png"], "--variation needs --model dalle2"),
@@ -175,6 +179,18 @@ def test_mistakes_get_one_sentence_and_nothing_is_written(case, here, paths, cap
     assert len([line for line in said.splitlines() if line.startswith("anfinsen: ")]) == 1
     assert "Traceback" not in said
     assert sorted(here.rglob("*")) == before
+
+
+def test_names_that_are_no_text_do_not_lose_what_was_drawn(here, paths, capsys):
+    name = os.fsdecode(b"bad\xff.png")
+    Path(name).write_bytes(Path("a.png").read_bytes())
+    Path(f"{'星' * 80}.png").write_bytes(Path("a.png").read_bytes())
+    for number, picture in enumerate((name, f"{'星' * 80}.png")):
+        call = ["image", "--variation", picture, "--samples", "1", "--steps", "2", "--out", str(number)]
+        assert run([*call, *chosen(paths)]) == 0, capsys.readouterr()
+        (folder,) = Path(str(number)).iterdir()
+        assert len(os.fsencode(folder.name)) <= 120 and (folder / "manifest.json").is_file()
+    assert "bad\ufffd.png" in json.loads((here / "0" / "variations-of-bad-png" / "manifest.json").read_text())["title"]
 
 
 def test_an_installation_without_weights_says_so(here, capsys, monkeypatch):

@@ -67,11 +67,13 @@ def test_names_of_special_tokens_are_letters(tokenizer: Tokenizer) -> None:
 
 def test_captions_without_a_known_letter_are_refused(tokenizer: Tokenizer) -> None:
     tokenizer.require_words(["a star", "星 star", "zebra"])
-    for text in ("星", "!!!", "🎉 ☃"):
+    for text in ("星", "!!!", "🎉 ☃", "...", " , . - '"):
         with pytest.raises(InputError, match=r"has no letter that the model knows"):
             tokenizer.require_words(["a star", text])
     with pytest.raises(InputError, match="24 are the most"):
         tokenizer.require_words(["a " * 100])
+    with pytest.raises(InputError, match=r"'a \\udcff star' holds, at letter 3, what is no letter"):
+        tokenizer.encode("a \udcff star")
 
 
 def test_json_brings_the_same_tokenizer_back(tokenizer: Tokenizer) -> None:

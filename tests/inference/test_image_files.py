@@ -69,6 +69,26 @@ def test_exif_turns_the_picture(tmp_path):
     picture = read_picture(saved(image, tmp_path / "a.png", exif=exif))
     assert colour_at(picture, 32, 60) == (0, 0, 0)
     assert colour_at(picture, 4, 4) == (255, 255, 255)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert torch.equal(read_picture(opened), picture)
+
+
+def test_damaged_exif_data_leave_the_picture_as_it_is(tmp_path, monkeypatch):
+    path = saved(Image.new("RGB", (64, 64), "red"), tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", lambda image: (_ for _ in ()).throw(SyntaxError("not a TIFF")))
+    assert colour_at(read_picture(path), 4, 4) == (255, 0, 0)
+
+
+def test_32_bits_have_a_range_of_their_own_and_numbers_are_finite(tmp_path):
+    values = np.zeros((64, 64), np.int32)
+    values[:32], values[32:] = 200_000, 100_000
+    picture = read_picture(saved(Image.fromarray(values), tmp_path / "a.tif"))
+    assert colour_at(picture, 4, 4) == (255,) * 3 and colour_at(picture, 60, 4) == (127,) * 3
+    for number in (np.nan, np.inf):
+        broken = np.full((64, 64), 1.0, np.float32)
+        broken[3, 3] = number
+        with pytest.raises(InputError, match=r"b\.tif holds numbers that are not finite"):
+            read_picture(saved(Image.fromarray(broken), tmp_path / "b.tif"))
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):
@@ -94,7 +114,7 @@ def test_pictures_come_back_as_they_went_out(tmp_path):
         (b"", "cannot be read as a picture"),
         (b"hello", "cannot be read as a picture"),
         ("cut", "cannot be read as a picture"),
-        ("folder", "cannot be read as a picture"),
+        ("folder", "cannot be read: Is a directory"),
     ],
 )
 def test_what_is_no_picture(content, message, tmp_path):
@@ -111,7 +131,7 @@ def test_what_is_no_picture(content, message, tmp_path):
 
 
 def test_a_name_that_no_file_can_have_is_refused():
-    with pytest.raises(InputError, match="cannot be read as a picture"):
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
         read_picture(f"{'a' * 300}.png")
 
 
@@ -132,10 +152,25 @@ def test_a_picture_too_large_to_open_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_tensor_must_be_a_picture():
-    with pytest.raises(InputError, match="expected finite numbers, 3 x 64 x 64"):
+    with pytest.raises(InputError, match=r"is torch.float32 \[3, 32, 32\]: expected floating-point numbers"):
         read_picture(torch.zeros(3, 32, 32))
-    with pytest.raises(InputError, match="expected finite numbers"):
-        read_picture(torch.full((3, 64, 64), float("nan")))
+    with pytest.raises(InputError, match=r"is torch.uint8 \[3, 64, 64\]: expected floating-point numbers"):
+        read_picture(torch.full((3, 64, 64), 200, dtype=torch.uint8))
+    for number in (float("nan"), float("inf"), 1.5, -200.0):
+        with pytest.raises(InputError, match="not finite or lie beyond -1 and 1"):
+            read_picture(torch.full((3, 64, 64), number))
+    assert read_picture(torch.full((3, 64, 64), 1.0005)).max() == 1
+
+
+def test_a_mask_that_is_a_tensor_says_true_or_false():
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    with pytest.raises(InputError, match="is white for nothing"):
+        read_mask(mask)
+    mask[:3] = True
+    assert read_mask(mask) is mask
+    for wrong in (mask.byte(), mask.float(), mask[:32, :32], mask[None]):
+        with pytest.raises(InputError, match=r"expected torch.bool \[64, 64\], true where to paint"):
+            read_mask(wrong)
 
 
 def test_a_mask_is_white_where_to_paint(tmp_path):

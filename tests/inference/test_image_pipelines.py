@@ -49,6 +49,16 @@ def draw(pipe, count=2, **more):
     return pipe(PROMPT, **{"num_images_per_prompt": count, "generator": seeded(count), "output_type": "pt"} | more)
 
 
+def test_candidates_are_drawn_a_few_at_a_time(pipe, first, monkeypatch):
+    for one, more in ((pipe, {"num_inference_steps": 2}), (first, {})):
+        one.options = replace(one.options, candidates=3)
+        together = draw(one, **more)
+        monkeypatch.setattr("anfinsen.inference.images.shared.PICTURES_AT_ONCE", 4)
+        apart = draw(one, **more)
+        monkeypatch.undo()
+        assert apart.seeds == together.seeds and alike(apart.images, together.images)
+
+
 def test_pil_and_tensors_are_the_same_pictures(pipe):
     tensors = draw(pipe, num_inference_steps=3).images
     pictures = draw(pipe, num_inference_steps=3, output_type="pil").images

@@ -9,6 +9,7 @@ import torch
 from image_cases import RECIPE, TINY, add_tiny_presets, make_folder, options
 from kept_notes import Notes
 
+import anfinsen.training.images.data as data_module
 from anfinsen.cli.app import run as run_command
 from anfinsen.common.errors import ConfigError, InputError, OutputError, WeightsError
 from anfinsen.common.optimisation import step
@@ -223,11 +224,11 @@ def test_filters_move_as_matrices_do():
 
 def test_every_picture_comes_once_a_round_and_siblings_stay_together():
     batches = Batches(scenes=20, total=27, emoji_repeats=1, batch=8, seed=3)
-    assert batches.epoch == 26  # an odd emoji is left out
-    rows = torch.cat([batches.at(step) for step in range(13)])  # 104 rows are four rounds
+    assert batches.epoch == 28  # an odd emoji goes with picture 0
+    rows = torch.cat([batches.at(step) for step in range(14)])  # 112 rows are four rounds
     for number in range(4):
-        one = rows[26 * number : 26 * (number + 1)]
-        assert sorted(one.tolist()) == list(range(26))
+        one = rows[28 * number : 28 * (number + 1)]
+        assert sorted(one.tolist()) == [0, *range(27)]
         pairs = one.reshape(-1, 2)
         scenes = pairs[pairs[:, 0] < 20]
         assert torch.equal(scenes[:, 0] + 1, scenes[:, 1]) and (scenes[:, 0] % 2 == 0).all()
@@ -268,6 +269,51 @@ def test_features_are_clips_and_are_computed_once(folder, under, tmp_path, monke
     assert torch.equal(found.mask, expected.mask)
     monkeypatch.setattr(FeatureStore, "_clip", None)  # a second time nothing is computed
     assert torch.equal(store.clip(clip, info.sha256, data).images, features.images)
+
+
+def test_data_that_changed_are_other_data(tmp_path):
+    folder = make_folder(tmp_path / "pictures")
+    tokenizer = Tokenizer.train(read_captions(folder))
+    before = {split: read_images(folder, split, tokenizer).digest for split in ("train", "validation")}
+    pictures = np.load(folder / "validation-images.npy")
+    np.save(folder / "validation-images.npy", 255 - pictures)
+    data_module._dataset.cache_clear()
+    after = {split: read_images(folder, split, tokenizer).digest for split in ("train", "validation")}
+    assert before["train"] == after["train"] and before["validation"] != after["validation"]
+
+
+def test_damaged_features_are_made_again_once_deleted(folder, under, tmp_path):
+    run = options("dalle2-prior", folder, tmp_path / "out", clip=under["clip"], steps=1)
+    train_images(run)
+    for path in run.features.glob("clip-*"):
+        path.write_bytes(b"junk")
+    again = options("dalle2-prior", folder, tmp_path / "more", clip=under["clip"], steps=1, cache=run.features)
+    with pytest.raises(InputError, match="delete it, and it is made again"):
+        train_images(again)
+    for path in run.features.glob("clip-*"):
+        path.unlink()
+    train_images(again)
+
+
+@pytest.mark.parametrize(("scenes", "emoji"), [(0, 3), (4, 0), (3, 2)])
+def test_any_mixture_of_pictures_can_be_learnt(scenes, emoji):
+    batches = Batches(scenes, scenes + emoji, emoji_repeats=1, batch=2, seed=0)
+    rows = torch.cat([batches.at(step) for step in range(batches.epoch // 2)])
+    assert set(rows.tolist()) == set(range(scenes + emoji))
+
+
+def test_one_picture_is_nothing_to_tell_apart():
+    with pytest.raises(InputError, match="has 1 picture: expected two at least"):
+        Batches(0, 1, emoji_repeats=1, batch=2, seed=0)
+
+
+def test_captions_that_are_too_long_name_their_split(tmp_path):
+    folder = make_folder(tmp_path / "pictures", scenes=4, emoji=2)
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | {"caption": "circle " * 40})
+    (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"split train, cannot be used\. The caption .* 24 are the most"):
+        train_images(options("clip", folder, tmp_path / "out"))
 
 
 def _no_about(folder):
@@ -333,7 +379,7 @@ def test_several_workers_are_refused(folder, tmp_path, monkeypatch):
     [
         (NoiseOptions("cosine", mean=1.0), "--noise-mean is for log-normal .* are cosine"),
         (NoiseOptions("linear", std=1.0), "--noise-std is for log-normal .* are linear"),
-        (NoiseOptions(mean=float("nan")), "'noise_mean' is nan"),
+        (NoiseOptions(mean=float("nan")), "--noise-mean is nan: expected -10 to 10"),
     ],
 )
 def test_levels_that_cannot_be_are_refused(noise, message):

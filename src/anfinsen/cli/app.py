@@ -5,6 +5,7 @@ Exit codes: 0 all done; 1 a bug in this program; 2 something the user can mend; 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -89,6 +90,9 @@ def main() -> None:
     # OpenMP's threads spin while they wait, which on a shared machine multiplies the time of everything; it reads this
     # when PyTorch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A terminal or file of few letters must not stop a run that has done its work.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -43,7 +43,7 @@ def image(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of all random numbers.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps of the decoder (default: 24; edits of pictures: 50).")
+        int | None, typer.Option(metavar="N", help="Steps of the decoder (default: 24; of an edit but --inpaint: 50).")
     ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="heun (default), euler, ddim, ancestral or edm-stochastic.")

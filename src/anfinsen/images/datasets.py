@@ -40,6 +40,11 @@ class Captioned:
     scene: Scene | None = None
 
 
+def split_files(split: str) -> tuple[str, str]:
+    """Return the names of a split's two files: pictures and captions."""
+    return f"{split}-images.npy", f"{split}.jsonl"
+
+
 class ImageTextDataset(Dataset[tuple[Tensor, str]]):
     """One split of a data folder; an item is (8-bit picture [3, 64, 64], caption).
 
@@ -56,8 +61,9 @@ class ImageTextDataset(Dataset[tuple[Tensor, str]]):
         if not sources or set(sources) - set(SOURCES):
             raise ConfigError(f"The sources are {', '.join(sources) or 'none'}: expected some of {', '.join(SOURCES)}.")
         folder = Path(folder)
-        rows = read_captions(folder / f"{split}.jsonl")
-        pictures = _read_pictures(folder / f"{split}-images.npy", len(rows))
+        images, captions = (folder / name for name in split_files(split))
+        rows = read_captions(captions)
+        pictures = _read_pictures(images, len(rows))
         chosen = [index for index, row in enumerate(rows) if row.source in sources]
         if not chosen:
             raise InputError(f"{folder} has no pictures of {', '.join(sources)} in its split {split!r}.")
@@ -104,13 +110,14 @@ def write_split(folder: Path, split: str, pictures: UInt8[np.ndarray, "n 64 64 3
     Raises:
         OutputError: they cannot be written.
     """
-    with atomic_path(folder / f"{split}-images.npy") as temporary, temporary.open("wb") as file:
+    images, captions = (folder / name for name in split_files(split))
+    with atomic_path(images) as temporary, temporary.open("wb") as file:
         np.save(file, pictures)
     lines = (
         {"caption": row.caption, "source": row.source, "scene": None if row.scene is None else row.scene.to_mapping()}
         for row in rows
     )
-    write_text(folder / f"{split}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(captions, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def read_captions(path: Path) -> list[Captioned]:
@@ -132,7 +139,7 @@ def _read_line(line: str, where: str) -> Captioned:
     try:
         values: dict[str, Any] = json.loads(line)
         caption, source, scene = values["caption"], values["source"], values["scene"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{where} is no captioned picture: expected caption, source and scene as JSON.") from error
     if not isinstance(caption, str) or source not in SOURCES or not isinstance(scene, dict | None):
         raise InputError(

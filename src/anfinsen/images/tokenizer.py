@@ -84,12 +84,15 @@ class Tokenizer:
         """Return the tokens of one or more captions: start, words, end, padding to 24.
 
         Raises:
-            InputError: a caption is longer.
+            InputError: a caption is longer, or holds what is no letter of any script (half of a UTF-16 pair, or a byte
+                that is not UTF-8).
         """
         captions = [captions] if isinstance(captions, str) else list(captions)
         start, end = SPECIAL.index(START), SPECIAL.index(END)
         ids = torch.full((len(captions), MOST_TOKENS), SPECIAL.index(PADDING))
         mask = torch.zeros(ids.shape, dtype=torch.bool)
+        for caption in captions:
+            _require_text(caption)
         for row, encoded in enumerate(self._encoding.encode_batch(captions)):
             tokens = [start, *encoded.ids, end]
             if len(tokens) > MOST_TOKENS:
@@ -107,10 +110,10 @@ class Tokenizer:
         Raises:
             InputError: a caption is too long, or has no letter that captions of training had.
         """
-        nothing = {*SPECIAL, _WORD_START}
         self.encode(captions)
         for caption in captions:
-            if set(self._encoding.encode(caption).tokens) <= nothing:
+            known = [token for token in self._encoding.encode(caption).tokens if token not in SPECIAL]
+            if not any(letter.isalnum() for token in known for letter in token):
                 raise InputError(
                     f"The caption {_shown(caption)!r} has no letter that the model knows: say it in English words."
                 )
@@ -140,6 +143,17 @@ class Tokenizer:
         if special[: len(SPECIAL)] != list(SPECIAL):
             raise InputError(f"The tokenizer's first tokens are {special[:4]}: expected {', '.join(SPECIAL)}.")
         return cls(encoding)
+
+
+def _require_text(caption: str) -> None:
+    try:
+        caption.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = _shown(caption).encode("ascii", "backslashreplace").decode("ascii")
+        raise InputError(
+            f"The caption '{shown}' holds, at letter {error.start + 1}, what is no letter of any script: write it as "
+            "UTF-8."
+        ) from None
 
 
 def _shown(caption: str) -> str:

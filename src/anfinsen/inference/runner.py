@@ -31,7 +31,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
 
-# Characters of a results folder's name. Its files have names of up to 53 more, and a file system allows 255 bytes.
+# Bytes of a results folder's name. Its files have names of up to 53 more, and a file system allows 255 bytes.
 MAX_FOLDER = 120
 _SHOWN = 300  # characters of an unexpected error in a message
 
@@ -247,11 +247,11 @@ def _is_job_file(path: Path) -> bool:
 def free_name(name: str, taken: set[str]) -> str:
     """Return ``name``, or ``name-2``, ``name-3`` … if it is taken (file systems may not tell small letters apart).
 
-    The end of a name of more than ``MAX_FOLDER`` characters gives way to a hash of the whole.
+    The end of a name of more than ``MAX_FOLDER`` bytes gives way to a hash of the whole.
     """
     name = name.rstrip(".") or "job"
-    if len(name) > MAX_FOLDER:
-        name = f"{name[: MAX_FOLDER - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(os.fsencode(name)) > MAX_FOLDER:
+        name = f"{_first_bytes(name, MAX_FOLDER - 9)}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
     if name.lower().partition(".")[0] in _DEVICES:
         name = f"job-{name}"
     candidate, number = name, 1
@@ -261,8 +261,13 @@ def free_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
+def _first_bytes(name: str, count: int) -> str:
+    """Return as many letters of ``name`` as take at most ``count`` bytes."""
+    return os.fsencode(name)[:count].decode("utf-8", "ignore")
+
+
 def _temporary_name(name: str) -> str:
-    return f".{name[:80]}.{_HOST}.{os.getpid()}.anfinsen-tmp"
+    return f".{_first_bytes(name, 80)}.{_HOST}.{os.getpid()}.anfinsen-tmp"
 
 
 def _sweep(out: Path) -> None:

@@ -199,7 +199,13 @@ def _atoms_hint(report: ImageReport) -> str:
 
 
 def _settings(report: ImageReport) -> dict[str, str]:
-    names = {"guidance": "Guidance", "steps": "Steps of the decoder", "sampler": "Sampler", "seed": "Seed"}
+    names = {
+        "candidates": "Candidates for each picture",
+        "guidance": "Guidance",
+        "steps": "Steps of the decoder",
+        "sampler": "Sampler",
+        "seed": "Seed",
+    }
     settings = {"Model": TITLES[report.request.model]}
     for key, value in report.request.settings().items():
         if key == "prior":

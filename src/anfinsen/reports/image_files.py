@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import OutputError
 from ..common.files import results_record
-from ..inference.images.run import ImageRequest, file_hashes
+from ..inference.images.run import ImageRequest, file_hashes, shown_name
 from ..inference.predictor import versions
 from ..inference.runner import free_name, whole_folder
 from ..jobs import Job, job_json
@@ -103,7 +103,7 @@ def _manifest(report: ImageReport, run: Mapping[str, Any], names: list[str]) -> 
         "grid": GRID,
         "page": PAGE,
         "pictures": pictures,
-        "inputs": {name: path.name for name, path in report.request.files.items()},
+        "inputs": {name: shown_name(path) for name, path in report.request.files.items()},
         "weights": {
             name: {"name": info.name, "preset": info.preset, "sha256": info.sha256}
             for name, info in result.weights.items()

@@ -27,6 +27,7 @@ from .shared import (
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,
+    at_once,
     best_candidates,
     check_call,
     check_number,
@@ -141,7 +142,7 @@ class DallE1Pipeline:
         seeds = picture_seeds(generator, count)
         generators = [torch_generator(seed, "codes", number) for seed in seeds for number in range(repeats)]
         codes = self._codes(prompts, num_images_per_prompt * repeats, guidance_scale, generators)
-        pictures = self.decode(codes)
+        pictures = torch.cat([self.decode(codes[some]) for some in at_once(count * repeats)])
         scores = self._scores(prompts, pictures)
         best = best_candidates(scores, repeats)
         chosen = codes[best]
@@ -167,19 +168,25 @@ class DallE1Pipeline:
     ) -> Int[Tensor, "n h w"]:
         tokens = self.tokenizer.encode(list(prompts))
         ids, mask = (part.repeat_interleave(repeats, dim=0).to(self.device) for part in (tokens.ids, tokens.mask))
-        self.progress.stage("Codes", self.transformer.config.grid**2)
-        return self.transformer.generate(
-            ids,
-            mask,
-            generators,
-            temperature=self.options.temperature,
-            top_p=self.options.top_p,
-            guidance=guidance,
-            on_code=lambda place, codes: self.progress.advance(),
-        )
+        codes = []
+        for some in at_once(len(ids)):
+            self.progress.stage("Codes", self.transformer.config.grid**2)
+            codes.append(
+                self.transformer.generate(
+                    ids[some],
+                    mask[some],
+                    generators[some],
+                    temperature=self.options.temperature,
+                    top_p=self.options.top_p,
+                    guidance=guidance,
+                    on_code=lambda place, codes: self.progress.advance(),
+                )
+            )
+        return torch.cat(codes)
 
     def _scores(self, prompts: Sequence[str], pictures: Float[Tensor, "n 3 64 64"]) -> Float[Tensor, "n"]:
         tokens = self.clip_tokenizer.encode(list(prompts))
         texts = self.clip.encode_text(tokens.ids.to(self.device), tokens.mask.to(self.device)).embedding
         texts = texts.repeat_interleave(len(pictures) // len(prompts), dim=0)
-        return (self.clip.encode_image(pictures) * texts).sum(-1)
+        images = torch.cat([self.clip.encode_image(pictures[some]) for some in at_once(len(pictures))])
+        return (images * texts).sum(-1)

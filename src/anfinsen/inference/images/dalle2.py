@@ -26,6 +26,7 @@ from .shared import (
     MAX_PICTURES,
     ImagePipelineOutput,
     StepCallback,
+    at_once,
     best_candidates,
     candidate_seeds,
     check_call,
@@ -109,12 +110,24 @@ class DallE2Pipeline(DallE2Parts):
         if self.options.candidates > 1:
             several = candidate_seeds(seeds, self.options.candidates)
             repeats = repeated(text, self.options.candidates)
-            pictures = self._drawn(repeats, several, num_inference_steps, guidance_scale)
-            best = best_candidates(torch.tensor(self.clip_scores(pictures, repeats)), self.options.candidates).tolist()
+            pictures, scores = self._candidates(repeats, several, num_inference_steps, guidance_scale)
+            best = best_candidates(scores, self.options.candidates).tolist()
             seeds, pictures = tuple(several[row] for row in best), pictures[best]
         if self.options.candidates == 1 or callback_on_step_end is not None:
             pictures = self._drawn(text, seeds, num_inference_steps, guidance_scale, callback_on_step_end)
         return output(pictures, output_type, self.clip_scores(pictures, text), seeds)
+
+    def _candidates(
+        self, text: ClipText, seeds: Sequence[int], steps: int, guidance: float
+    ) -> tuple[Float[Tensor, "n 3 64 64"], Float[Tensor, "n"]]:
+        """Return a picture of each text and seed, and its CLIP score; a few at a time, for there may be thousands."""
+        pictures: list[Tensor] = []
+        scores: list[float] = []
+        for some in at_once(len(seeds)):
+            texts = ClipText(text.embedding[some], text.encodings[some], text.mask[some])
+            pictures.append(self._drawn(texts, seeds[some], steps, guidance))
+            scores.extend(self.clip_scores(pictures[-1], texts))
+        return torch.cat(pictures), torch.tensor(scores)
 
     def _drawn(
         self, text: ClipText, seeds: Sequence[int], steps: int, guidance: float, callback: StepCallback | None = None
@@ -259,7 +272,7 @@ class DallE2Pipeline(DallE2Parts):
         check_call([prompt], num_images, guidance_scale, output_type)
         image_sampler(self.options.sampler, num_inference_steps)
         picture = read_picture(image)[None].to(self.device)
-        painted = (mask if isinstance(mask, Tensor) else read_mask(mask)).to(self.device)
+        painted = read_mask(mask).to(self.device)
         text = self.encode([prompt], num_images)
         seeds = picture_seeds(generator, num_images)
         embedding = self.image_embeddings(text, seeds, callback_on_step_end)

@@ -41,25 +41,32 @@ def read_picture(picture: Path | str | Image | Tensor) -> Float[Tensor, "3 64 64
         picture: a file, a PIL image, or such a tensor already.
 
     Raises:
-        InputError: the file is missing, or is no picture that can be read. MissingExtraError: Pillow is not installed.
+        InputError: the file is missing, or is no picture that can be read; a number is not finite, or a tensor is not
+            of this kind. MissingExtraError: Pillow is not installed.
     """
     if isinstance(picture, Tensor):
-        if tuple(picture.shape) != (3, PICTURE_SIZE, PICTURE_SIZE) or not bool(torch.isfinite(picture).all()):
-            raise InputError(f"The picture's shape is {tuple(picture.shape)}: expected finite numbers, 3 x 64 x 64.")
-        return picture.float().clamp(-1, 1)
-    image = _on_white(_opened(picture))
+        return _checked(picture)
+    image = _on_white(_opened(picture), _name(picture))
     return torch.from_numpy(np.asarray(image, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
 
 
-def read_mask(picture: Path | str | Image) -> Bool[Tensor, "64 64"]:
+def read_mask(picture: Path | str | Image | Tensor) -> Bool[Tensor, "64 64"]:
     """Return where a mask is white: what is to be painted. Elsewhere the picture is kept.
 
-    The mask is brought to 64 pixels as the picture is; the white around one that is no square is painted, too.
+    The mask is brought to 64 pixels as the picture is; the white around one that is no square is painted, too. A tensor
+    is such a mask already: bool, [64, 64].
 
     Raises:
         InputError: as `read_picture`, or nothing or everything is white.
     """
-    white = read_picture(picture).mean(0) > 0
+    if isinstance(picture, Tensor):
+        if picture.dtype != torch.bool or tuple(picture.shape) != (PICTURE_SIZE, PICTURE_SIZE):
+            raise InputError(
+                f"The mask is {picture.dtype} {list(picture.shape)}: expected torch.bool [64, 64], true where to paint."
+            )
+        white = picture
+    else:
+        white = read_picture(picture).mean(0) > 0
     if not bool(white.any()) or bool(white.all()):
         what = "everything" if bool(white.all()) else "nothing"
         raise InputError(
@@ -85,16 +92,27 @@ def byte_tensor(pictures: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n h w 3"]:
     return torch.from_numpy(to_bytes(pictures))
 
 
-def _name(picture: Path | str | Image) -> str:
+def _checked(picture: Tensor) -> Float[Tensor, "3 64 64"]:
+    """Return a tensor that is a picture already."""
+    expected = f"expected floating-point numbers from -1 to 1, [3, {PICTURE_SIZE}, {PICTURE_SIZE}]"
+    if tuple(picture.shape) != (3, PICTURE_SIZE, PICTURE_SIZE) or not picture.is_floating_point():
+        raise InputError(f"The picture is {picture.dtype} {list(picture.shape)}: {expected}.")
+    # Rounding may lead a little beyond.
+    if not bool((picture.abs() <= 1 + 1e-3).all()):  # NaN is not, either
+        raise InputError(f"The picture has numbers that are not finite or lie beyond -1 and 1: {expected}.")
+    return picture.float().clamp(-1, 1)
+
+
+def _name(picture: Path | str | Image | Tensor) -> str:
     return str(picture) if isinstance(picture, (Path, str)) else "given"
 
 
 def _opened(picture: Path | str | Image) -> Image:
     require_pillow()
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if not isinstance(picture, (Path, str)):
-        return picture
+        return _upright(picture)
     path = Path(picture)
     try:
         with warnings.catch_warnings():
@@ -103,23 +121,38 @@ def _opened(picture: Path | str | Image) -> Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return ImageOps.exif_transpose(image)
+                return _upright(image)
     except FileNotFoundError:
         raise InputError(f"Picture {str(path)!r} does not exist: check the path.") from None
-    except Exception:  # Pillow's readers raise nearly anything for damaged files
+    except Exception as error:  # Pillow's readers raise nearly anything for damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # a folder, say, or no permission
+            raise InputError(f"Picture {str(path)!r} cannot be read: {error.strerror}.") from None
         raise InputError(
             f"{path} cannot be read as a picture: expected a whole PNG, JPEG, WebP or GIF file of at most "
             f"{(Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels."
         ) from None
 
 
-def _on_white(image: Image) -> Image:
+def _upright(image: Image) -> Image:
+    """Return ``image`` turned as its EXIF data say; as it is where they are damaged."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as above; the picture itself is whole
+        return image
+
+
+def _on_white(image: Image, name: str) -> Image:
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, which Pillow would cut off at 255
         values = np.asarray(image, dtype=np.float64)
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        top = 65535.0 if image.mode.startswith("I") else max(float(values.max()), 1e-12)
+        if not np.isfinite(values).all():
+            raise InputError(f"The picture {name} holds numbers that are not finite: expected brightnesses.")
+        # 16 bits lead to 65535. The range of 32 bits is anybody's choice: what is brightest is white.
+        highest = float(values.max())
+        top = 65535.0 if image.mode.startswith("I") and highest <= 65535 else max(highest, 1e-12)
         image = Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
     if image.mode == "LAB":  # has no transparency, and would become all transparent
         image = image.convert("RGB")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -109,20 +110,21 @@ class ImageRequest:
     @property
     def title(self) -> str:
         """What is drawn, in a few words."""
+        names = {name: shown_name(path) for name, path in self.files.items()}
         if self.difference is not None and self.variation is not None:
-            return f"{self.variation.name}: from “{self.difference[0]}” to “{self.difference[1]}”"
+            return f"{names['picture']}: from “{self.difference[0]}” to “{self.difference[1]}”"
         if self.variation is not None:
-            return f"Variations of {self.variation.name}"
+            return f"Variations of {names['picture']}"
         if self.interpolate is not None:
-            return f"From {self.interpolate[0].name} to {self.interpolate[1].name}"
+            return f"From {names['first']} to {names['last']}"
         if self.inpaint is not None:
-            return f"{self.prompt}, in {self.inpaint.name}"
+            return f"{self.prompt}, in {names['picture']}"
         return str(self.prompt)
 
     @property
     def name(self) -> str:
         """What the results' folder is called."""
-        words = re.sub(r"[^\w]+", "-", self.title.lower()).strip("-_")
+        words = re.sub(r"[^\w]+", "-", self.title.lower()).strip("-_") or "picture"
         return words if self.model == "dalle2" else f"{words}-{self.model}"
 
     @property
@@ -216,6 +218,11 @@ class ImageResult:
     sigma_data: float
     inputs: Mapping[str, UInt8[Tensor, "64 64 3"]]
     weights: Mapping[str, WeightsInfo]
+
+
+def shown_name(path: Path) -> str:
+    """Return a file's name as text: bytes of it that are not UTF-8, which no page could hold, become a mark."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def check_inputs(request: ImageRequest) -> None:

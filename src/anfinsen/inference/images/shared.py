@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("heun", "euler", "ddim", "ancestral", "edm-stochastic")
 MAX_PICTURES, MAX_STEPS, MAX_GUIDANCE = 64, 1000, 30.0
+PICTURES_AT_ONCE = 64  # of candidates: memory does not grow with their number
 CANDIDATES = 4  # drawn for each picture of a prompt (DALL·E 1's paper draws 512); CLIP keeps one
 MAX_PICTURE_SEED = 2**53  # whole numbers that every reader of JSON keeps
 
@@ -134,6 +135,11 @@ def best_candidates(scores: Float[Tensor, "n"], candidates: int) -> Int[Tensor, 
     """Return the row of the highest score among each picture's candidates, which stand next to each other."""
     best = scores.reshape(-1, candidates).argmax(1)
     return best + candidates * torch.arange(len(best), device=best.device)
+
+
+def at_once(count: int) -> list[slice]:
+    """Return ``count`` pictures cut into as many at a time as memory should hold the making of."""
+    return [slice(start, start + PICTURES_AT_ONCE) for start in range(0, count, PICTURES_AT_ONCE)]
 
 
 def stage_generators(seeds: Sequence[int], stage: str) -> list[torch.Generator]:

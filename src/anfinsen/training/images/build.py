@@ -84,7 +84,7 @@ def gather(options: ImageTrainOptions, device: torch.device, progress: Progress)
         _check_start(options, config, first.config, start, under, progress)
         model.load_state_dict(first.state_dict())
     store = FeatureStore(options.features, device, options.run.bf16, progress)
-    sources = {"data": train.about, **under.sources, **({"start": start.sha256} if start else {})}
+    sources = {"data": train.digest, **under.sources, **({"start": start.sha256} if start else {})}
     return Ingredients(
         model,
         train,

@@ -17,7 +17,7 @@ from torch import Tensor
 from anfinsen.common.errors import InputError
 from anfinsen.common.seeding import torch_generator
 from anfinsen.images.dalle2 import to_base
-from anfinsen.images.datasets import ImageTextDataset, from_bytes
+from anfinsen.images.datasets import ImageTextDataset, from_bytes, split_files
 from anfinsen.images.tokenizer import Tokenizer
 
 ABOUT = "about.json"
@@ -33,7 +33,7 @@ class ImageData:
         ids, mask: tokens of the captions, and which of them are real.
         groups: a number for each different caption, from 0 in order of first appearance.
         scenes: how many pictures are procedural scenes: the first ones, siblings side by side; the rest are emoji.
-        split: which it is. about: SHA-256 of what the folder says of itself.
+        split: which it is. digest: SHA-256 of the split's files and of what the folder says of itself.
     """
 
     captions: tuple[str, ...]
@@ -43,7 +43,7 @@ class ImageData:
     groups: Int[Tensor, "n"]
     scenes: int
     split: Split
-    about: str
+    digest: str
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,27 +72,31 @@ def read_images(folder: Path, split: Split, tokenizer: Tokenizer) -> ImageData:
     Raises:
         InputError: the folder is not whole, or a caption is too long for the tokenizer.
     """
-    about = about_hash(folder)
     data = _dataset(folder, split)
-    tokens = tokenizer.encode(data.captions)
+    try:
+        tokens = tokenizer.encode(data.captions)
+    except InputError as error:
+        raise InputError(f"The captions of {folder}, split {split}, cannot be used. {error}") from error
     numbers: dict[str, int] = {}
     groups = [numbers.setdefault(caption, len(numbers)) for caption in data.captions]
     scenes = sum(scene is not None for scene in data.scenes)
     return ImageData(
-        tuple(data.captions), data.images, tokens.ids, tokens.mask, torch.tensor(groups), scenes, split, about
+        tuple(data.captions),
+        data.images,
+        tokens.ids,
+        tokens.mask,
+        torch.tensor(groups),
+        scenes,
+        split,
+        _digest(folder, split),
     )
 
 
-def about_hash(folder: Path) -> str:
-    """Return the SHA-256 of the folder's `about.json`, under which a run and its weights remember their data.
-
-    Raises:
-        InputError: there is none, or it is no JSON.
-    """
+def _check_about(folder: Path) -> None:
+    """Refuse a folder whose `about.json` is missing or no JSON: it was not made, or not to its end."""
     path = folder / ABOUT
     try:
-        content = path.read_bytes()
-        json.loads(content)
+        json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"{folder} is no folder of captioned pictures: cannot read {path} ({error.strerror}); make one with "
@@ -100,17 +104,25 @@ def about_hash(folder: Path) -> str:
         ) from error
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): make the folder anew with scripts/image_data.py.") from error
-    return hashlib.sha256(content).hexdigest()
+
+
+def _digest(folder: Path, split: Split) -> str:
+    """Return the hash under which a run, its weights and its features remember their data."""
+    total = hashlib.sha256()
+    for name in (ABOUT, *split_files(split)):
+        with (folder / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 @lru_cache(maxsize=1)  # the tokenizer and the first split are of the same file
 def _dataset(folder: Path, split: Split) -> ImageTextDataset:
-    about_hash(folder)
+    _check_about(folder)
     return ImageTextDataset(folder, split)
 
 
 class Batches:
-    """The order in which a run sees pictures: every one once, in another order, before any is seen again.
+    """The order in which a run sees pictures: every one once, in another order, before any other round begins.
 
     Neighbours of the data stay together: scenes come as siblings that differ in one thing, and a contrastive batch
     that holds both must tell them apart.
@@ -124,11 +136,16 @@ class Batches:
             emoji_repeats: how often the others come in the time that scenes come once.
             batch: pictures of a step.
             seed: decides the order.
+
+        Raises:
+            InputError: there are fewer than two pictures.
         """
-        first = torch.arange(0, scenes - 1, 2)
+        if total < 2:
+            raise InputError(f"The training split has {total} picture: expected two at least, to tell them apart.")
+        first = torch.arange(0, scenes - scenes % 2, 2)
         others = torch.arange(scenes - scenes % 2, total)
-        # Emoji have no siblings: two halves of their list make the pairs.
-        others = others[: len(others) - len(others) % 2].reshape(2, -1).T
+        # Emoji have no siblings: two halves of their list make the pairs, and one that is left goes with picture 0.
+        others = torch.cat([others, others.new_zeros(len(others) % 2)]).reshape(2, -1).T
         self._pairs = torch.cat([torch.stack([first, first + 1], dim=1), others.repeat(emoji_repeats, 1)])
         self._batch, self._seed = batch, seed
         self._epochs: dict[int, Tensor] = {}

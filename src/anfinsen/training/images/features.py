@@ -9,6 +9,7 @@ import torch
 from jaxtyping import BFloat16, Bool, Float, Int
 from torch import Tensor
 
+from anfinsen.common.errors import InputError, WeightsError
 from anfinsen.common.progress import Progress
 from anfinsen.images.clip import Clip, ClipText
 from anfinsen.images.dalle1 import DiscreteVae
@@ -61,27 +62,27 @@ class FeatureStore:
         """Return CLIP's view of ``data``; ``sha256`` is of CLIP's weights file.
 
         Raises:
-            WeightsError: the stored features cannot be read. OutputError: they cannot be stored.
+            InputError: the stored features cannot be read. OutputError: they cannot be stored.
         """
         path = self._path("clip", sha256, data)
         if not path.is_file():
             write_tensors(path, self._clip(clip, data), {})
-        return ClipFeatures(**read_tensors(path).tensors, groups=data.groups)
+        return ClipFeatures(**_kept(path), groups=data.groups)
 
     def codes(self, dvae: DiscreteVae, sha256: str, data: ImageData) -> Int[Tensor, "n h w"]:
         """Return the codes of all pictures; ``sha256`` is of the discrete VAE's weights file.
 
         Raises:
-            WeightsError: the stored codes cannot be read. OutputError: they cannot be stored.
+            InputError: the stored codes cannot be read. OutputError: they cannot be stored.
         """
         path = self._path("dvae", sha256, data)
         if not path.is_file():
             write_tensors(path, {"codes": self._codes(dvae, data)}, {})
-        return read_tensors(path).tensors["codes"].long()
+        return _kept(path)["codes"].long()
 
     def _path(self, network: str, sha256: str, data: ImageData) -> Path:
         precision = "bf16" if self.bf16 else "float32"
-        return self.folder / f"{network}-{sha256[:12]}-{data.about[:12]}-{data.split}-{precision}.safetensors"
+        return self.folder / f"{network}-{sha256[:12]}-{data.digest[:12]}-{data.split}-{precision}.safetensors"
 
     @torch.no_grad()
     def _clip(self, clip: Clip, data: ImageData) -> dict[str, Tensor]:
@@ -115,3 +116,12 @@ class FeatureStore:
                 codes.append(dvae.codes(data.pictures(rows, self.device)).to(torch.int16).cpu())
             self.progress.advance()
         return torch.cat(codes)
+
+
+def _kept(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_tensors(path).tensors
+    except WeightsError as error:
+        raise InputError(
+            f"{path} cannot be read; it was to hold what a network says of the data: delete it, and it is made again."
+        ) from error

@@ -12,6 +12,7 @@ from ..options import TrainOptions
 
 Network = Literal["clip", "dalle2-prior", "dalle2-decoder", "dalle2-upsampler", "dalle1-dvae", "dalle1-transformer"]
 NETWORKS: tuple[str, ...] = get_args(Network)
+MOST_NOISE = 10.0  # of the mean and width of ln(sigma): pictures have a spread of about a half
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class NoiseOptions:
                     f"Option {name} is for log-normal noise levels, and those of this training are {kind}: leave it "
                     "out, or give --noise log-normal."
                 )
+        if not -MOST_NOISE <= (self.mean or 0.0) <= MOST_NOISE:
+            raise ConfigError(f"Option --noise-mean is {self.mean}: expected {-MOST_NOISE:g} to {MOST_NOISE:g}.")
+        if self.std is not None and not 0 < self.std <= MOST_NOISE:
+            raise ConfigError(f"Option --noise-std is {self.std}: expected more than 0, and {MOST_NOISE:g} at most.")
         chosen = {"noise": self.kind, "noise_mean": self.mean, "noise_std": self.std}
         changes = {name: value for name, value in chosen.items() if value is not None}
         return replace(config, diffusion=replace(config.diffusion, **changes)) if changes else config

@@ -68,8 +68,7 @@ CONDITION_DROPS: dict[str, ConditionDrop] = {"dalle2-decoder": ConditionDrop(ima
 ALIGNMENT_WEIGHT = 1.0
 
 
-# Steps of "mini" are for one core and about the CPU minutes named: as many for DALL·E 2's three networks together as
-# for DALL·E 1's two. Those of "small" are for a GPU.
+# Steps of "mini" are for one core and about the CPU minutes named. Those of "small" are for a GPU.
 RECIPES: dict[str, dict[str, ImageRecipe]] = {
     "clip": {  # 10 minutes
         "mini": ImageRecipe(steps=1200, batch=128, learning_rate=2e-3, matrix_rate=2.0, weight_decay=0.01),

@@ -77,8 +77,8 @@ class ImageTrainer(TrainingRun):
             loss = objective.loss(batches.at(step), step / self.recipe.steps, torch_generator(self.seed, "step", step))
         if not torch.isfinite(loss.total):
             raise NonFiniteError(
-                "The training loss is not finite: lower the learning rate, or go on from the last checkpoint in "
-                "float32."
+                "The training loss is not finite: go on from the last checkpoint with --no-bf16, or with noise levels "
+                "(--noise-mean, --noise-std) nearer to the preset's."
             )
         self.backward(loss.total)
         terms = {"loss": float(loss.total.detach()), **{name: float(value) for name, value in loss.terms.items()}}
