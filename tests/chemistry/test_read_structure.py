@@ -204,6 +204,32 @@ def test_first_alternative_without_a_letter(occupancies, chosen):
     assert structure.atoms.coordinates[structure.atoms.name == "OG"].tolist() == [[chosen, 4.0, 651.0]]
 
 
+def unnamed(lines):
+    return [line[:21] + " " + line[22:] for line in lines]
+
+
+def test_chains_without_a_name_get_letters():
+    zinc = pdb_line(80, "ZN", "ZN", " ", 101, (5.0, 6.0, 655.0), het=True)
+    first, second = unnamed(peptide("A")), unnamed(peptide("B", serial=40))
+    structure = read(pdb([*peptide("A", serial=100), "TER", *first, "TER", *second, "TER", zinc]))
+    assert [(chain.author_id, str(chain.kind), chain.sequence) for chain in structure.chains] == [
+        ("A", "protein", "GSAC"), ("B", "protein", "GSAC"), ("C", "protein", "GSAC"), ("D", "ligand", ""),
+    ]  # fmt: skip
+    assert noted(structure, "without a name in the file were called B, C, D")
+    assert len(inter_bonds(structure)) == 9
+
+
+def test_a_chain_without_a_name_keeps_its_records():
+    lines = [line for line in TINY_PDB.splitlines() if line]
+    cut = [line[:11] + " " + line[12:] if line.startswith("SEQRES") else line for line in lines]
+    cut = [line[:21] + " " + line[22:] if line.startswith(("ATOM", "HETATM", "TER")) else line for line in cut]
+    link = "LINK         SG  CYS     4                ZN    ZN   101     1555   1555  2.30"
+    cut.insert(cut.index(next(line for line in cut if line.startswith("CRYST1"))), link)
+    structure = read("\n".join(cut) + "\n")
+    assert structure.chains[0].sequence == "GSACGA"
+    assert (3, "SG", 6, "ZN") in inter_bonds(structure)
+
+
 def test_ligands_before_the_polymer_of_their_chain():
     zinc = pdb_line(1, "ZN", "ZN", "A", 1, (5.0, 6.0, 600.0), het=True)
     structure = read(pdb([zinc, *peptide("A", first=20, serial=2), "TER"]))

@@ -157,6 +157,24 @@ def test_the_same_run_gives_the_same_bytes_and_replaces_only_when_asked(here, ca
     assert [path.name for path in (here / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_entries_and_references_that_nothing_uses_are_named(here, capsys):
+    (here / "classes.csv").write_text("entry,class\none,easy\ntypo,hard\n")
+    assert run(["evaluate", "good", "references", "--classes", "classes.csv"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "note: References without a prediction: THREE." in said
+    assert "note: Entries of classes.csv without a prediction: typo." in said
+
+
+def test_names_in_other_letters_share_the_page(here, capsys):
+    (here / "upper").mkdir()
+    (here / "upper" / "ONE.pdb").write_bytes((here / "bad" / "one.pdb").read_bytes())
+    assert run(["evaluate", "--model", "a=good", "--model", "b=upper", "references", "--out", "out"]) == 0
+    page = (here / "out" / "evaluation.html").read_text()
+    assert 'aria-label="Table: means"' in page
+    assert "Prediction: Chain" in page
+    capsys.readouterr()
+
+
 def test_results_folders_with_their_confidences(here, capsys):
     results_folder(here / "results", "one", 0.1)
     results_folder(here / "results", "two", 0.2)
@@ -228,6 +246,8 @@ WRONG = {
     "same references": (["good", "references", "other"], "have the same name"),
     "no classes": (["good", "references", "--classes", "missing.csv"], "cannot be read as CSV"),
     "one column": (["good", "references", "--classes", "one.csv"], "has 1 column in line 2"),
+    "class twice": (["good", "references", "--classes", "twice.csv"], "has entry 'ONE' twice"),
+    "prediction twice": (["double", "references"], "have the same name"),
     "no entries": (["good", "references", "--classes", "none.csv"], "has no entries"),
     "all fail": (["junk", "references"], "is not a structure file"),
     "other molecule": (["glycine.pdb", "references/ONE.pdb"], "at least 70% is needed"),
@@ -237,10 +257,13 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "saying"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_gets_one_sentence_and_no_folder(here, capsys, arguments, saying):
-    for folder in ("empty", "other", "junk"):
+    for folder in ("empty", "other", "junk", "double"):
         (here / folder).mkdir()
     (here / "other" / "one.pdb").write_bytes((here / "references" / "ONE.pdb").read_bytes())
     (here / "junk" / "one.pdb").write_text("junk\n")
+    (here / "double" / "one.pdb").touch()
+    (here / "double" / "one.cif").touch()
+    (here / "twice.csv").write_text("entry,class\none,easy\nONE,hard\n")
     (here / "one.csv").write_text("entry,class\none\n")
     (here / "none.csv").write_text("entry,class\n")
     text = re.sub(r"(?m)^(ATOM.{13})[A-Z]{3}", r"\1GLY", (here / "good" / "one.pdb").read_text())

@@ -222,6 +222,45 @@ def test_entries_belong_together_by_name(tmp_path):
     assert {each.reference.name for each in only if each.reference} == {"three.pdb"}
 
 
+def test_names_in_other_letters_are_one_entry_and_one_name_is_one_prediction(tmp_path):
+    for folder, name in (
+        ("a", "one.pdb"),
+        ("b", "ONE.pdb"),
+        ("c", "one.pdb"),
+        ("c", "One_model.pdb"),
+        ("d", "one.pdb"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    both = comparisons([("a", tmp_path / "a"), ("b", tmp_path / "b")], [tmp_path / "d"])
+    assert [each.name for each in both] == ["one", "one"]
+    with pytest.raises(InputError, match=r"One_model\.pdb and .*one\.pdb have the same name"):
+        comparisons([("c", tmp_path / "c")], [tmp_path / "d"])
+
+
+def test_what_lies_beside_a_result_is_judged_too(tmp_path):
+    for name in ("one_model.pdb", "one_summary_confidences.json", "never.pdb"):
+        (tmp_path / name).touch()
+    assert [file.name for file in predicted_files(tmp_path)] == ["never", "one"]
+    (tmp_path / "seed-1_sample-0").mkdir()
+    for name in ("x_model.pdb", "x_summary_confidences.json"):
+        (tmp_path / "seed-1_sample-0" / name).touch()
+    assert [file.name for file in predicted_files(tmp_path)] == ["never", "one"]
+    (tmp_path / "one_settings.json").touch()  # a results folder: the other is what the user keeps there
+    assert [file.name for file in predicted_files(tmp_path)] == ["one"]
+    assert [file.sample for file in predicted_files(tmp_path, every_sample=True)] == ["seed-1_sample-0"]
+
+
+def test_what_was_chosen_on_reading_is_said_of_both_sides(tmp_path):
+    two = gemmi.read_structure(str(written(tmp_path / "made.pdb")))
+    two.add_model(two[0])
+    two.renumber_models()
+    two.write_pdb(str(tmp_path / "two.pdb"))
+    notes = judged(tmp_path / "two.pdb", tmp_path / "two.pdb", align=False).notes
+    for side in ("Prediction", "Reference"):
+        assert f"{side}: The file holds 2 models; model 1 was read." in notes
+
+
 @given(
     st.text("abcXYZ019-_. ", min_size=1, max_size=12).filter(lambda name: name.strip(". ") == name),
     st.sampled_from(STRUCTURE_SUFFIXES),

@@ -16,6 +16,7 @@ import gemmi
 import numpy as np
 
 from ..common.errors import StructureError
+from .read_unnamed import has_unnamed, name_chains
 
 # More than the largest entry of the PDB, unpacked, by a factor of two; stops decompression bombs.
 _MAX_BYTES = 4 * 1024**3
@@ -59,6 +60,7 @@ class Content:
         structure: gemmi's parse. block: the mmCIF block, None for PDB.
         release_date: ISO date, "" where unknown.
         serials: whether atom serial numbers are those of the file, so that CONECT may be used.
+        unnamed: letters given to chains that have no name in the file.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Content:
     block: gemmi.cif.Block | None
     release_date: str
     serials: bool
+    unnamed: tuple[str, ...] = ()
 
 
 def load(path: str | Path) -> bytes:
@@ -214,6 +217,10 @@ def _from_pdb(content: bytes, name: str) -> Content:
     text = text.encode("ascii", errors="replace").decode("ascii")
     try:
         structure = gemmi.read_pdb_string(text)
+        unnamed: tuple[str, ...] = ()
+        if has_unnamed(structure):
+            structure = gemmi.read_pdb_string(text, split_chain_on_ter=True)
+            unnamed = name_chains(structure)
     except (ValueError, RuntimeError, IndexError) as error:
         raise StructureError(f"{name} is not a valid PDB file: {_sentence(error)}.") from error
     _check_atoms(structure, name)
@@ -224,7 +231,7 @@ def _from_pdb(content: bytes, name: str) -> Content:
             # The PDB opened in 1971, so that two digits are enough.
             century = 1900 if int(year) >= 71 else 2000
             release = f"{century + int(year)}-{_MONTHS.index(month) + 1:02d}-{day}"
-    return Content(name, "PDB", structure, None, release, serials=True)
+    return Content(name, "PDB", structure, None, release, serials=True, unnamed=unnamed)
 
 
 def _check_pdb_lines(text: str, name: str) -> None:

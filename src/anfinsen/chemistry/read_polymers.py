@@ -23,6 +23,7 @@ from .read_residues import (
     monomer_kind,
     without_strays,
 )
+from .read_unnamed import letters
 from .structure import ChainKind
 
 _KINDS = {
@@ -68,6 +69,8 @@ def split_chains(content: Content, model_number: int, notes: list[str]) -> list[
         )
     if len(structure) > 1:
         notes.append(f"The file holds {len(structure)} models; model {model_number} was read.")
+    if content.unnamed:
+        notes.append(f"Chains without a name in the file were called {', '.join(content.unnamed)}.")
     model = structure[model_number - 1]
     labelled = _ensure_entities(content, model)
     groups = _group(model, notes)
@@ -352,21 +355,11 @@ def _name_chains(chains: list[FileChain]) -> list[FileChain]:
         if chain.kind is not ChainKind.LIGAND and chain.author_id.strip() and chain.author_id not in taken:
             named[index] = chain.author_id
             taken.add(chain.author_id)
-    fresh = (name for name in _letters() if name not in taken)
+    fresh = (name for name in letters() if name not in taken)
     return [
         replace(chain, chain_id=named.get(index) or next(fresh), author_id=chain.author_id.strip())
         for index, chain in enumerate(chains)
     ]
-
-
-def _letters() -> Iterator[str]:
-    """A, B, … Z, AA, AB, … without end."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    length = 1
-    while True:
-        for number in range(26**length):
-            yield "".join(alphabet[number // 26**place % 26] for place in reversed(range(length)))
-        length += 1
 
 
 def _count(number: int, noun: str) -> str:

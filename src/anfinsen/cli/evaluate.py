@@ -48,7 +48,7 @@ def evaluate(
     """Judge predictions against known structures: chains, residues and ligands are matched, entries by file names."""
     # Imported here: torch takes seconds, and --help should not.
     from anfinsen.inference import prepare_output
-    from anfinsen.inference.evaluation_files import comparisons
+    from anfinsen.inference.evaluation_files import comparisons, unmatched
     from anfinsen.inference.evaluation_run import run_evaluations
     from anfinsen.reports.evaluation import check_target, write_evaluation
 
@@ -65,7 +65,7 @@ def evaluate(
         return report_failures([each.outcome for each in judged])
     notes = write_evaluation(judged, out)
     _show(judged, out)
-    for note in dict.fromkeys((*notes, *_common_notes(judged))):
+    for note in dict.fromkeys((*notes, *unmatched(tasks, references, classes), *_common_notes(judged))):
         typer.echo(f"note: {note}", err=True)
     return report_failures([each.outcome for each in judged])
 
@@ -140,5 +140,11 @@ def _shown(name: str, value: float | None) -> str:
 
 
 def _common_notes(judged: list[Judged]) -> list[str]:
-    """What holds for the whole run, such as an extra that is not installed."""
-    return [note for each in judged if each.evaluation for note in each.evaluation.notes if "pip install" in note]
+    """What holds for the whole run, such as an extra that is not installed; of a single comparison everything."""
+    return [
+        note
+        for each in judged
+        if each.evaluation
+        for note in each.evaluation.notes
+        if len(judged) == 1 or "pip install" in note
+    ]

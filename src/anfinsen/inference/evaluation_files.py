@@ -18,6 +18,8 @@ from anfinsen.common.errors import InputError
 STRUCTURE_SUFFIXES = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
 COMPRESSED = ".gz"
 MODEL = "_model"  # ends the name of a structure in a results folder
+SAMPLES = "seed-*_sample-*"  # folders of a results folder: the structures of one job
+SHOWN = 10  # names in a note
 CONFIDENCES = ("ptm", "iptm", "ranking_score")
 
 
@@ -97,7 +99,8 @@ def comparisons(
         every_sample: take all structures of a results folder, not only the one ranked first.
 
     Raises:
-        InputError: a path does not exist or holds no structures; two references have one name; the CSV cannot be read.
+        InputError: a path does not exist or holds no structures; two references, or two predictions of a model, have
+            one name; the CSV cannot be read.
     """
     files = [file for path in references for file in _structures(path, "Reference")]
     by_name: dict[str, Path] = {}
@@ -109,11 +112,44 @@ def comparisons(
     only = files[0] if len(files) == 1 and all(path.is_file() for path in references) else None
     kinds = {} if classes is None else read_classes(classes)
     result = []
+    spelling: dict[str, str] = {}
     for model, path in models:
+        own: dict[tuple[str, str], Path] = {}
         for predicted in predicted_files(path, every_sample=every_sample):
             key = _key(predicted.name)
-            result.append(Comparison(model, predicted, only or by_name.get(key), kinds.get(key, "")))
+            file = own.setdefault((key, predicted.sample), predicted.structure)
+            if file != predicted.structure:
+                raise InputError(
+                    f"Predictions {file} and {predicted.structure} have the same name: give each entry one, or the "
+                    "models of one entry as models of their own."
+                )
+            # Models that write a name in other letters mean one entry.
+            named = replace(predicted, name=spelling.setdefault(key, predicted.name))
+            result.append(Comparison(model, named, only or by_name.get(key), kinds.get(key, "")))
     return tuple(result)
+
+
+def unmatched(tasks: Sequence[Comparison], references: Sequence[Path], classes: Path | None = None) -> tuple[str, ...]:
+    """Return what `comparisons` was given and ``tasks`` do not use, one sentence each.
+
+    Raises:
+        InputError: as `comparisons`.
+    """
+    notes = []
+    models = list(dict.fromkeys(task.model for task in tasks))
+    for model in models:
+        used = {task.reference for task in tasks if task.model == model}
+        files = [file for path in references for file in _structures(path, "Reference")]
+        lost = [entry_name(file) for file in files if file not in used]
+        if lost:
+            of = f" of {model}" if len(models) > 1 else ""
+            notes.append(f"References without a prediction{of}: {_listed(lost)}.")
+    if classes is not None:
+        known = {_key(task.predicted.name) for task in tasks}
+        lost = [name for name in read_classes(classes) if name not in known]
+        if lost:
+            notes.append(f"Entries of {classes} without a prediction: {_listed(lost)}.")
+    return tuple(notes)
 
 
 def predicted_files(path: Path, *, every_sample: bool = False) -> tuple[PredictedFile, ...]:
@@ -126,11 +162,14 @@ def predicted_files(path: Path, *, every_sample: bool = False) -> tuple[Predicte
         raise InputError(f"Prediction {str(path)!r} does not exist: check the path.")
     if path.is_file():
         return (_beside(path),)
-    found = _results(path, every_sample)
+    found = _results(path, every_sample) if _is_results(path) else []
     if not found:
-        children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-        found = [_beside(child) for child in children if _is_structure(child)]
-        found += [file for child in children if child.is_dir() for file in _results(child, every_sample)]
+        found = _beside_each(path)
+        # What lies flat among other structures has its samples in folders of its own there, as AlphaFold 3 writes them.
+        mixed = any(file.summary for file in found)
+        for child in sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")):
+            if not (mixed and child.match(SAMPLES)):
+                found += _results(child, every_sample)
     if not found:
         raise InputError(
             f"Folder {str(path)!r} holds no predictions: expected structure files ({', '.join(STRUCTURE_SUFFIXES)}, "
@@ -154,7 +193,7 @@ def read_classes(path: Path) -> dict[str, str]:
     """Return the class of each entry, by its name in small letters: the first two columns of a CSV with a header.
 
     Raises:
-        InputError: the file cannot be read, or has a line without two columns.
+        InputError: the file cannot be read, has a line without two columns, or an entry twice.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -169,7 +208,13 @@ def read_classes(path: Path) -> dict[str, str]:
             )
     if len(rows) < 2:
         raise InputError(f"Classes file {str(path)!r} has no entries: expected a header and lines of entry, class.")
-    return {_key(row[0].strip()): row[1].strip() for row in rows[1:]}
+    result: dict[str, str] = {}
+    for row in rows[1:]:
+        name = row[0].strip()
+        if _key(name) in result:
+            raise InputError(f"Classes file {str(path)!r} has entry {name!r} twice: give each entry one class.")
+        result[_key(name)] = row[1].strip()
+    return result
 
 
 def read_predicted(file: PredictedFile, *, plddt: bool = True) -> Predicted:
@@ -231,17 +276,38 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _results(folder: Path, every_sample: bool) -> list[PredictedFile]:
-    """The structures of a results folder of `anfinsen predict` or AlphaFold 3; none if it is none."""
-    first = [file for file in sorted(folder.iterdir()) if _is_structure(file) and entry_name(file) != _stem(file)]
-    summaries = [_beside(file) for file in first]
-    found = [file for file in summaries if file.summary is not None]
-    if not found or not every_sample:
+    """The structures of a results folder of `anfinsen predict` or AlphaFold 3, and what others lie with them.
+
+    There are none where no structure has confidences beside it.
+    """
+    every = _beside_each(folder)
+    found = [file for file in every if _is_result(file)]
+    if not found or not _is_results(folder):
+        return every if found else []
+    if not every_sample:
         return found
     name, result = found[0].name, []
-    for child in sorted(folder.glob("seed-*_sample-*")):
+    for child in sorted(folder.glob(SAMPLES)):
         files = [file for file in sorted(child.iterdir()) if _is_structure(file)] if child.is_dir() else []
         result += [replace(_beside(file), name=name, sample=child.name) for file in files[:1]]
     return result or found
+
+
+def _is_result(file: PredictedFile) -> bool:
+    return file.summary is not None and entry_name(file.structure) != _stem(file.structure)
+
+
+def _is_results(folder: Path) -> bool:
+    """Whether all that lies in a folder is of one job."""
+    every = _beside_each(folder)
+    found = {file.name for file in every if _is_result(file)}
+    return len(found) == 1 and (
+        {file.name for file in every} == found or (folder / f"{min(found)}_settings.json").is_file()
+    )
+
+
+def _beside_each(folder: Path) -> list[PredictedFile]:
+    return [_beside(child) for child in sorted(folder.iterdir()) if _is_structure(child)]
 
 
 def _beside(structure: Path) -> PredictedFile:
@@ -274,6 +340,11 @@ def _is_structure(path: Path) -> bool:
 def _stem(path: Path) -> str:
     name = entry_name(path)
     return name + MODEL if path.name.startswith(name + MODEL) else name
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _key(name: str) -> str:

@@ -6,6 +6,7 @@ prediction lacks counts as wrong.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -28,7 +29,7 @@ from anfinsen.metrics import (
 )
 from anfinsen.metrics.backbone import backbone_atoms
 from anfinsen.metrics.correspondence import Correspondence, coordinates_on, correspond, representatives
-from anfinsen.metrics.ligands import LigandScore, ligand_scores
+from anfinsen.metrics.ligands import LigandScore, LostLigand, ligand_scores, lost_ligands
 from anfinsen.metrics.naming import exchanged, partners
 from anfinsen.metrics.pose_checks import pose_checks
 
@@ -74,6 +75,8 @@ class Pair:
     def __init__(self, predicted: Predicted, reference: Structure) -> None:
         self.given, self.predicted, self.reference = predicted, predicted.structure, reference
         self.notes = list(predicted.notes)
+        for side, structure in (("Prediction", self.predicted), ("Reference", reference)):
+            self.notes += [f"{side}: {note}" for note in structure.notes]
         found = correspond(predicted.structure, reference)
         self.chain = reference.atom_chain
         self.true = reference.atoms.coordinates.astype(np.float64)
@@ -120,7 +123,7 @@ class Pair:
             scores["lddt_ca"] = local.score
         found = self._superposed(trace)
         if found is None:
-            return scores
+            return scores | {name: value for name, value in self._unplaced_row(trace).items() if value is not None}
         if self.superposition is None:  # TM-align has not laid one chain on the other
             self.superposition = Superposition(found.rotation, found.translation, "TM-score")
         return scores | self._superposed_row(trace, found)
@@ -145,6 +148,12 @@ class Pair:
             "coverage": float(present.mean()),
         }
 
+    def _unplaced_row(self, trace: Int[np.ndarray, "k"]) -> dict[str, float | None]:
+        """What is not there is worth nothing, and not unknown; a reference too short to superpose tells nothing."""
+        worth = 0.0 if len(trace) >= FEWEST_ATOMS else None
+        present = float(self.match.present[trace].mean()) if len(trace) else None
+        return {"tm_score": worth, "gdt_ts": worth, "gdt_ha": worth, "rmsd": None, "coverage": present}
+
     def chain_rows(self, align: bool) -> list[dict[str, Any]]:
         """One row for each polymer chain of the reference."""
         rows = []
@@ -163,11 +172,8 @@ class Pair:
             own = self.counted & (self.chain == index)
             local = lddt(self.x, self.true, own, residue=self.reference.atoms.residue)
             row["lddt"] = local.score if local.pairs.any() else None
-            # A chain that is not there is worth nothing, and not unknown.
-            row |= {"tm_score": 0.0, "gdt_ts": 0.0, "gdt_ha": 0.0, "rmsd": None, "coverage": 0.0}
             placed = self._superposed(trace)
-            if placed is not None:
-                row |= self._superposed_row(trace, placed)
+            row.update(self._unplaced_row(trace) if placed is None else self._superposed_row(trace, placed))
             if chain.kind is ChainKind.PROTEIN:
                 alpha = lddt(self.x[trace], self.true[trace])
                 row["lddt_ca"] = alpha.score if alpha.pairs.any() else None
@@ -288,10 +294,10 @@ class Pair:
         }
 
     def ligand_rows(self, poses: bool) -> list[dict[str, Any]]:
-        """One row for each ligand that both have."""
+        """One row for each ligand of the reference whose place its polymers tell; without RMSD where it is lost."""
         true = [i for i, chain in enumerate(self.reference.chains) if not chain.kind.is_polymer]
         made = [i for i, chain in enumerate(self.predicted.chains) if not chain.kind.is_polymer]
-        if not true or not made:
+        if not true and not made:
             return []
         try:
             found = ligand_scores(self.predicted, self.reference, self.match)
@@ -304,15 +310,38 @@ class Pair:
                 f"{without} of the prediction's {len(made)} ligands were not scored: the reference has no such "
                 "molecule beside its polymers."
             )
-        return [self._ligand(score, poses) for score in found]
+        reference = self.reference
+        lost = lost_ligands(reference, self.match, found)
+        if lost:
+            names = [self._component(each.reference_chain, reference) for each in lost]
+            counted = ", ".join(f"{number} {name}" for name, number in Counter(names).items())
+            self.notes.append(
+                f"Ligands of the reference that the prediction lacks, which count as not found: {counted}."
+            )
+        every: list[LigandScore | LostLigand] = sorted([*found, *lost], key=lambda each: each.reference_chain)
+        return [self._lost(each) if isinstance(each, LostLigand) else self._ligand(each, poses) for each in every]
+
+    def _component(self, chain: int, structure: Structure) -> str:
+        return " ".join(structure.residues.name[structure.residues.chain == chain].tolist())
+
+    def _lost(self, ligand: LostLigand) -> dict[str, Any]:
+        index = ligand.reference_chain
+        return {
+            "reference_chain": self._id(index, self.reference),
+            "predicted_chain": None,
+            "component": self._component(index, self.reference),
+            "atoms": int((self.reference.atom_chain == index).sum()),
+            "rmsd": None,
+            "lddt_pocket": ligand.lddt_pocket,
+            "lddt_pli": ligand.lddt_pli,
+        }
 
     def _ligand(self, score: LigandScore, poses: bool) -> dict[str, Any]:
         reference, predicted = self.reference, self.predicted
-        names = predicted.residues.name[predicted.residues.chain == score.predicted_chain]
         row: dict[str, Any] = {
             "reference_chain": self._id(score.reference_chain, reference),
             "predicted_chain": self._id(score.predicted_chain, predicted),
-            "component": " ".join(names.tolist()),
+            "component": self._component(score.predicted_chain, predicted),
             "atoms": len(score.matched),
             "rmsd": score.rmsd,
             "lddt_pocket": score.lddt_pocket,

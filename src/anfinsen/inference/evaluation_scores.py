@@ -42,7 +42,7 @@ SCORES = {
     "coverage": Score("coverage", "share of the reference's resolved residues that the prediction has", "high"),
     "dockq": Score("DockQ", "mean over the reference's interfaces of polymers, 0 to 1", "high"),
     "ligand_rmsd": Score("ligand RMSD", "mean over ligands, pocket superposed, symmetric atoms at best, Å", "low", 2),
-    "ligand_success": Score("ligands below 2 Å", "share of scored ligands", "high"),
+    "ligand_success": Score("ligands below 2 Å", "share of the reference's ligands", "high"),
     "lddt_pocket": Score("lDDT of pockets", "all atoms of residues within 6 Å of a ligand, 0 to 1", "high"),
     "lddt_pli": Score("lDDT-PLI", "distances below 6 Å between ligands and polymers, 0 to 1", "high"),
     "contacts_l": Score("contacts, L", "precision of the L likeliest long-range contacts, mean over chains", "high"),

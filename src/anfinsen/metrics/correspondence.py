@@ -6,7 +6,7 @@ mapping under which the prediction scores best, so that copies of one sequence m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -69,15 +69,17 @@ def representatives(structure: Structure) -> Int[np.ndarray, "R"]:
 
 
 def aligned_residues(
-    predicted: str, reference: str, breaks: tuple[int, ...] = ()
+    predicted: str, reference: str, breaks: tuple[int, ...] = (), made_breaks: tuple[int, ...] = ()
 ) -> tuple[Int[np.ndarray, "n 2"], float]:
     """Return the pairs of positions that a global alignment puts together, and the share of equal letters in them.
 
     Where fewer than half of the shorter sequence are aligned, the share is of that half: a few letters that fit by
-    chance do not make two molecules one.
+    chance do not make two molecules one. Of alignments that are equally good, gaps stand at the ends of chains or where
+    these are interrupted.
 
     Args:
-        predicted, reference: sequences. breaks: positions of the reference that are not linked to the one before.
+        predicted, reference: sequences. breaks, made_breaks: positions of the reference, and of the prediction, that
+            are not linked to the one before.
     """
     scoring = gemmi.AlignmentScoring()
     scoring.match, scoring.mismatch, scoring.gapo, scoring.gape = _MATCH, _MISMATCH, _GAP_OPEN, _GAP_EXTEND
@@ -85,12 +87,56 @@ def aligned_residues(
     for position in breaks:
         opening[position] = 0
     result = gemmi.align_string_sequences(list(predicted), list(reference), opening, scoring)
-    letters = np.array([list(result.add_gaps(predicted, 1)), list(result.add_gaps(reference, 2))])
+    rows = [list(result.add_gaps(predicted, 1)), list(result.add_gaps(reference, 2))]
+    # What an experiment did not resolve may lie anywhere. A prediction rather lacks an end than what is before its last
+    # residue, and a bad one is interrupted where nothing is missing.
+    _settle(rows, 0, ((0, len(predicted)), made_breaks))
+    _settle(rows, 1, (breaks, (0, len(reference))))
+    letters = np.array(rows)
     place = np.cumsum(letters != "-", axis=1) - 1
     both = (letters != "-").all(0)
     equal = letters[0, both] == letters[1, both]
     counted = max(len(equal), min(len(predicted), len(reference)) / 2)
     return place[:, both].T.astype(np.int64), float(equal.sum() / counted) if counted else 0.0
+
+
+def _settle(rows: list[list[str]], row: int, wanted: Sequence[Sequence[int]]) -> None:
+    """Move the gaps of one row of an alignment, where no equal pair is lost, to the best of the ``wanted`` positions.
+
+    A letter of an end that occurs again across a gap is aligned to either place at one price, and there it would lie
+    far from its neighbours.
+
+    Args:
+        rows: letters of both sequences and "-", changed in place. wanted: positions in the sequence of ``row`` before
+            which a gap may stand, the first set before the second, the nearest of a set before the others.
+    """
+    own, other = rows[row], rows[1 - row]
+    end = 0
+    while "-" in own[end:]:
+        start = own.index("-", end)
+        end = next((column for column in range(start, len(own)) if own[column] != "-"), len(own))
+        position = start - own[:start].count("-")
+        for places in wanted:
+            steps = sorted((place - position for place in places), key=abs)
+            moved = next((step for step in steps if _slide(own, other, start, end, step)), None)
+            if moved is not None:
+                end += max(moved, 0)
+                break
+
+
+def _slide(own: list[str], other: list[str], start: int, end: int, step: int) -> bool:
+    """Move the gap ``start`` to ``end`` of ``own`` over ``step`` letters where no equal pair is lost; say if so."""
+    low, high = (start + step, end) if step < 0 else (start, end + step)
+    letters = own[low:start] + own[end:high]
+    if low < 0 or high > len(own) or "-" in letters or "-" in other[low:high]:
+        return False
+    gap = ["-"] * (end - start)
+    moved = [*gap, *letters] if step < 0 else [*letters, *gap]
+    equal = [sum(map(str.__eq__, each, other[low:high])) for each in (moved, own[low:high])]
+    if equal[0] < equal[1]:
+        return False
+    own[low:high] = moved
+    return True
 
 
 def correspond(predicted: Structure, reference: Structure) -> Correspondence:
@@ -112,14 +158,15 @@ class _Search:
         self._representatives = representatives(predicted), representatives(reference)
         self.alignments: dict[tuple[int, int], tuple[Int[np.ndarray, "n 2"], float]] = {}
         closest = 0.0
-        known: dict[tuple[str, str, tuple[int, ...]], tuple[Int[np.ndarray, "n 2"], float]] = {}
+        known: dict[tuple[str, str, tuple[int, ...], tuple[int, ...]], tuple[Int[np.ndarray, "n 2"], float]] = {}
+        made_breaks = [_breaks(predicted, *self._span(0, p)) for p in range(len(predicted.chains))]
         for r, true in enumerate(reference.chains):
-            breaks = _breaks(reference, int(self._starts[1][r]), int(self._starts[1][r + 1]))
+            breaks = _breaks(reference, *self._span(1, r))
             for p, made in enumerate(predicted.chains):
                 # Prediction files without entities do not tell DNA from RNA for sure.
                 if not (true.kind.is_polymer and made.kind.is_polymer and _alike(true.kind, made.kind)):
                     continue
-                key = (made.sequence, true.sequence, breaks)
+                key = (made.sequence, true.sequence, breaks, made_breaks[p])
                 if key not in known:
                     known[key] = aligned_residues(*key)
                 closest = max(closest, known[key][1])
@@ -131,6 +178,9 @@ class _Search:
                 f"No polymer chain of the prediction {predicted.name} is like one of the reference {reference.name}: "
                 f"the closest two share {closest:.0%} of aligned residues, and at least {LEAST_IDENTITY:.0%} is needed."
             )
+
+    def _span(self, side: int, chain: int) -> tuple[int, int]:
+        return int(self._starts[side][chain]), int(self._starts[side][chain + 1])
 
     def _drop_relatives(self) -> None:
         """Leave out pairs that share a part only, such as one domain, where a chain has a better partner.
@@ -177,7 +227,7 @@ class _Search:
             for each in options:
                 candidates = [before | added for before in candidates for added in each]
         else:
-            candidates = self._by_superposition()
+            candidates = self._by_superposition() or [self._by_sequence()]
         return candidates[0] if len(candidates) == 1 else max(candidates, key=self._score)
 
     def _groups(self) -> list[tuple[list[int], list[int]]]:
@@ -192,6 +242,8 @@ class _Search:
 
     def _score(self, mapping: dict[int, int]) -> tuple[int, float, float]:
         parts = [self.traces[pair] for pair in mapping.items()]
+        if not parts:  # related chains in a row, of which this mapping pairs only strangers
+            return 0, 0.0, 0.0
         made, true = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
         if not len(true):
             return len(mapping), 0.0, 0.0
@@ -204,6 +256,7 @@ class _Search:
             rotation, shift = superpose(torch.from_numpy(made), torch.from_numpy(true))
             cost = np.full((len(self.reference.chains), len(self.predicted.chains)), NOWHERE)
             for (r, p), (there, here) in self.traces.items():
+                cost[r, p] = NOWHERE / 2
                 if len(here):
                     moved = (rotate(torch.from_numpy(there), rotation) + shift).numpy()
                     cost[r, p] = min(rmsd(moved, here, superposed=False), NOWHERE / 2)
@@ -212,6 +265,14 @@ class _Search:
             if mapping not in result:
                 result.append(mapping)
         return result
+
+    def _by_sequence(self) -> dict[int, int]:
+        """The mapping of most identity, where no two chains have enough atoms to be superposed."""
+        identity = np.zeros((len(self.reference.chains), len(self.predicted.chains)))
+        for pair, (_, share) in self.alignments.items():
+            identity[pair] = share
+        rows, columns = linear_sum_assignment(identity, maximize=True)
+        return {int(r): int(p) for r, p in zip(rows, columns, strict=True) if (r, p) in self.alignments}
 
     def result(self, mapping: dict[int, int]) -> Correspondence:
         reference, predicted = self.reference, self.predicted

@@ -16,6 +16,7 @@ from .superposed import rmsd
 
 CONTACT, INTERFACE = 5.0, 10.0  # Å between any atoms: a native contact; a residue of the interface (DockQ)
 IRMSD_HALF, LRMSD_HALF = 1.5, 8.5  # Å, DockQ's scales
+ENOUGH = 0.5  # of the true contacts, whose residues are there: with less, what RMSDs are worth falls with the share
 CLASH_DISTANCE = 1.1  # Å (AlphaFold 3 supplement, section 5.9.2)
 CLASH_ATOMS, CLASH_SHARE = 100, 0.5
 
@@ -25,17 +26,19 @@ class DockQ:
     """Quality of one interface (Basu and Wallner 2016).
 
     Attributes:
-        score: mean of fnat and the two scaled RMSDs, 0 to 1; 0.23 acceptable, 0.49 medium, 0.80 high.
+        score: mean of fnat and the two scaled RMSDs, 0 to 1; 0.23 acceptable, 0.49 medium, 0.80 high. Where less than
+            half of the true contacts have both residues in the prediction, the RMSDs count less by as much: they say
+            nothing of the rest.
         fnat: share of true residue contacts that the prediction has.
         f1: harmonic mean of that share and of the share of the prediction's contacts that are true.
-        irmsd: RMSD of the backbone of interface residues, Å. lrmsd: RMSD of the smaller chain's backbone when the
-            larger one is superposed, Å.
+        irmsd: RMSD of the backbone of interface residues, Å; None where none of it is there. lrmsd: RMSD of the smaller
+            chain's backbone when the larger one is superposed, Å.
     """
 
     score: float
     fnat: float
     f1: float
-    irmsd: float
+    irmsd: float | None
     lrmsd: float
 
     @property
@@ -65,8 +68,6 @@ def dockq(
         present: atoms that the prediction has (at least one of each backbone); all if not given. The others must stand
             far from everything in ``predicted``: their contacts are lost, and no RMSD counts them.
     """
-    if present is not None:
-        backbone = backbone & present
     native = _residue_contacts(true, second_chain, residue, CONTACT)
     if not native:
         return None
@@ -74,13 +75,19 @@ def dockq(
     fnat = len(native & found) / len(native)
     f1 = 2 * len(native & found) / (len(native) + len(found))
     near = np.array(sorted({r for pair in _residue_contacts(true, second_chain, residue, INTERFACE) for r in pair}))
-    irmsd = rmsd(predicted, true, np.isin(residue, near) & backbone)
+    if present is not None:
+        backbone = backbone & present
+    there = set(residue[backbone].tolist())
+    share = sum(there.issuperset(pair) for pair in native) / len(native)
+    interface = np.isin(residue, near) & backbone
+    irmsd = rmsd(predicted, true, interface) if interface.any() else None
     smaller = second_chain if 2 * len(set(residue[second_chain])) <= len(set(residue)) else ~second_chain
     x, y = (torch.from_numpy(part.astype(np.float64)) for part in (predicted, true))
     rotation, shift = superpose(x, y, torch.from_numpy((backbone & ~smaller).astype(np.float64)))
     moved = (rotate(x, rotation) + shift).numpy()
     lrmsd = rmsd(moved, true, backbone & smaller, superposed=False)
-    score = (fnat + 1 / (1 + (irmsd / IRMSD_HALF) ** 2) + 1 / (1 + (lrmsd / LRMSD_HALF) ** 2)) / 3
+    near_enough = 0.0 if irmsd is None else 1 / (1 + (irmsd / IRMSD_HALF) ** 2) + 1 / (1 + (lrmsd / LRMSD_HALF) ** 2)
+    score = (fnat + min(1.0, share / ENOUGH) * near_enough) / 3
     return DockQ(score, fnat, f1, irmsd, lrmsd)
 
 

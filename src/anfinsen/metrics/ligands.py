@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,20 @@ class LigandScore:
     lddt_pocket: float | None
     lddt_pli: float | None
     matched: Int[np.ndarray, "m"]
+
+
+@dataclass(frozen=True)
+class LostLigand:
+    """A ligand or ion of the reference that no molecule of the prediction stands for.
+
+    Attributes:
+        reference_chain: index into the chains of the reference.
+        lddt_pocket: as in `LigandScore`. lddt_pli: 0; None where it touches no polymer.
+    """
+
+    reference_chain: int
+    lddt_pocket: float | None
+    lddt_pli: float | None
 
 
 def isomorphisms(
@@ -117,6 +132,19 @@ def ligand_scores(predicted: Structure, reference: Structure, polymers: Correspo
     return tuple(matches[pair] for pair in chosen if pair in matches)
 
 
+def lost_ligands(
+    reference: Structure, polymers: Correspondence, found: Sequence[LigandScore]
+) -> tuple[LostLigand, ...]:
+    """Return the reference's ligands that are not among those ``found``, if its own polymers tell their place."""
+    result = []
+    for index in _molecules(reference):
+        if index not in {score.reference_chain for score in found}:
+            around = _Surroundings(reference, polymers, index)
+            if around.placed:
+                result.append(LostLigand(index, around.pocket(), 0.0 if around.touches else None))
+    return tuple(result)
+
+
 class _Surroundings:
     """The true pocket of one ligand, and where the prediction has it."""
 
@@ -128,15 +156,20 @@ class _Surroundings:
         kinds = [each.kind for each in reference.chains]
         in_polymer = np.array([kind.is_polymer for kind in kinds])[reference.atom_chain] & atoms.resolved
         self.near = self._within(np.flatnonzero(in_polymer), SITE)
-        candidates = self._within(np.flatnonzero(in_polymer & polymers.present), POCKET)
+        self.touches = bool(len(self.near))
         names = [BACKBONE.get(kind, ()) for kind in kinds]
-        backbone = np.array([atoms.name[a] in names[reference.atom_chain[a]] for a in candidates], dtype=bool)
-        candidates = candidates[backbone]
-        self.backbone: Int[np.ndarray, "k"] | None = None
-        if len(candidates):
-            chains, counts = np.unique(reference.atom_chain[candidates], return_counts=True)
-            if counts.max() >= FEWEST_POCKET_ATOMS:
-                self.backbone = candidates[reference.atom_chain[candidates] == chains[counts.argmax()]]
+        around = self._within(np.flatnonzero(in_polymer), POCKET)
+        around = around[np.array([atoms.name[a] in names[reference.atom_chain[a]] for a in around], dtype=bool)]
+        self.placed = self._most(around) is not None  # in the reference, whatever the prediction has
+        self.backbone = self._most(around[polymers.present[around]])
+
+    def _most(self, atoms: Int[np.ndarray, "k"]) -> Int[np.ndarray, "m"] | None:
+        """Those of the chain that has most of them; None where that is too few."""
+        if not len(atoms):
+            return None
+        own = self.reference.atom_chain[atoms]
+        chains, counts = np.unique(own, return_counts=True)
+        return atoms[own == chains[counts.argmax()]] if counts.max() >= FEWEST_POCKET_ATOMS else None
 
     def _within(self, atoms: Int[np.ndarray, "k"], distance: float) -> Int[np.ndarray, "m"]:
         x = self.reference.atoms.coordinates
@@ -159,12 +192,13 @@ class _Surroundings:
             reference_chain=self.chain,
             predicted_chain=chain,
             rmsd=float(np.sqrt(square.min())),
-            lddt_pocket=self._pocket(),
+            lddt_pocket=self.pocket(),
             lddt_pli=self._contacts(made, rows),
             matched=rows[int(square.argmin())],
         )
 
-    def _pocket(self) -> float | None:
+    def pocket(self) -> float | None:
+        """LDDT of the residues around, 0 to 1; None where there are none."""
         atoms = self.reference.atoms
         site = np.isin(atoms.residue, atoms.residue[self.near]) & atoms.resolved
         if not site.any():

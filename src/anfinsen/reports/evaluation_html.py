@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..inference.evaluation_run import Judged
 from ..inference.evaluation_scores import SCORES
 from .evaluation_structures import Overlays, overlays
 from .evaluation_summary import EVERY, Summary, rounded
@@ -178,7 +179,19 @@ def _entries(summary: Summary) -> str:
     head = ("entry", "model", "class", *(html.escape(SCORES[name].label) for name in names))
     entries = table(head, [rows], text_columns=3)
     more = "" if len(done) <= MAX_ROWS else f'<p class="hint">The first {MAX_ROWS} of {len(done)}; the CSV has all.</p>'
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="Table: entries">{entries}</div>{more}'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: entries">{entries}</div>{more}'
+        f"{_notes(done[:MAX_ROWS])}"
+    )
+
+
+def _notes(done: Sequence[Judged]) -> str:
+    """What was chosen or left out in each comparison, folded away."""
+    lines = [f"{each.outcome.name}: {note}" for each in done if each.evaluation for note in each.evaluation.notes]
+    if not lines:
+        return ""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<details><summary>Notes ({len(lines)})</summary><ul>{items}</ul></details>"
 
 
 def _failed(summary: Summary) -> str:
