@@ -55,7 +55,7 @@ def test_a_prompt_gives_pictures_a_manifest_and_a_page(here, paths, capsys):
     assert names == ["01.png", "02.png", "03.png", "grid.png", "manifest.json", "report.html"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["run"]["settings"] == {
-        "samples": 3, "seed": 5, "candidates": 4, "guidance": 3.0, "steps": 2, "sampler": "heun", "prior": True,
+        "samples": 3, "seed": 5, "candidates": 4, "guidance": 3.0, "steps": 2, "sampler": "euler", "prior": True,
     }  # fmt: skip
     assert [Path(each["file"]).name for each in manifest["pictures"]] == names[:3]
     assert set(manifest["weights"]) == set(DALLE2)
@@ -137,7 +137,7 @@ WRONG = {
     "high guidance": ([PROMPT, "--guidance", "31"], "'guidance' is 31"),
     "seed": ([PROMPT, "--seed", "-1"], "'seed' is -1"),
     "steps": ([PROMPT, "--steps", "0"], "'steps' is 0: expected a whole number from 1 to 1000"),
-    "sampler": ([PROMPT, "--sampler", "rk4"], "Unknown sampler 'rk4': expected one of heun, euler"),
+    "sampler": ([PROMPT, "--sampler", "rk4"], "Unknown sampler 'rk4': expected one of euler, heun"),
     "two edits": (["--variation", "a.png", "--interpolate", "a.png", "b.png"], "--interpolate do not go together"),
     "no picture": (["--text-difference", "a", "b"], "--text-difference changes a picture: name it with --variation"),
     "no mask": ([PROMPT, "--inpaint", "a.png"], "--inpaint and --mask go together"),

@@ -43,10 +43,10 @@ def image(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of all random numbers.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps of the decoder (default: 24; of an edit but --inpaint: 50).")
+        int | None, typer.Option(metavar="N", help="Steps of the decoder (default: 16; of an edit but --inpaint: 50).")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="heun (default), euler, ddim, ancestral or edm-stochastic.")
+        str | None, typer.Option(help="euler (default), heun, ddim, ancestral or edm-stochastic.")
     ] = None,
     no_prior: Annotated[
         bool, typer.Option("--no-prior", help="Give the prompt's embedding to the decoder, not a picture's.")

@@ -41,7 +41,7 @@ from .shared import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-STEPS = 24  # of the decoder; Heun's steps call it twice
+STEPS = 16  # of the decoder
 GUIDANCE = 3.0
 REFINEMENTS = 2  # rounds of fixed-point iteration in each step of an inversion
 PLAIN_STEPS = 50  # of Euler's method, up and down again, where a picture is inverted

@@ -25,6 +25,7 @@ from .shared import (
     MAX_GUIDANCE,
     MAX_PICTURES,
     MAX_STEPS,
+    SAMPLERS,
     StepCallback,
     check_number,
     image_sampler,
@@ -53,7 +54,7 @@ class DallE2Options:
         ConfigError: a number is out of range.
     """
 
-    sampler: str = "heun"
+    sampler: str = SAMPLERS[0]
     use_prior: bool = True
     prior_steps: int = 32
     prior_guidance: float = 1.0

