@@ -24,7 +24,8 @@ from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families,
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
 
 LEAST_SEPARATION = 6
-MOST_Z = 30.0
+MOST_Z = 12.0
+HALF_DEPTHS = (0, 1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200)
 
 
 def score(case: Case, found: Couplings) -> dict[str, object]:
@@ -78,26 +79,28 @@ def pair_sample(case: Case, found: Couplings) -> list[list[float]]:
 
 
 def calibrate(rows: list[dict]) -> str:
-    """Logistic regression of contacts on z and ln(1 + Neff), by Newton's method."""
-    x, y, w = [], [], []
-    for row in rows:
-        for z, near, weight in row["pairs"]:
-            x.append((1.0, min(z, MOST_Z), np.log1p(row["neff"])))
-            y.append(near)
-            w.append(weight / len(row["pairs"]))
-    design, target, weight = np.array(x), np.array(y), np.array(w)
-    beta = np.zeros(3)
-    for _ in range(30):
+    """Logistic regression of contacts on z Neff / (Neff + half depth): Newton's method for each half depth."""
+    pairs = [(z, near, weight / len(row["pairs"]), row["neff"]) for row in rows for z, near, weight in row["pairs"]]
+    z, target, weight, neff = np.array(pairs).T
+    best = None
+    for half in HALF_DEPTHS:
+        design = np.stack([np.ones_like(z), np.clip(z, -MOST_Z, MOST_Z) * neff / (neff + half)], axis=1)
+        beta = np.zeros(2)
+        for _ in range(30):
+            chance = 1 / (1 + np.exp(-design @ beta))
+            hessian = (design * (weight * chance * (1 - chance))[:, None]).T @ design
+            beta += np.linalg.solve(hessian, design.T @ (weight * (target - chance)))
         chance = 1 / (1 + np.exp(-design @ beta))
-        hessian = (design * (weight * chance * (1 - chance))[:, None]).T @ design
-        beta += np.linalg.solve(hessian, design.T @ (weight * (target - chance)))
+        likelihood = (weight * np.log(np.where(target > 0, chance, 1 - chance))).sum()
+        if best is None or likelihood > best[0]:
+            best = likelihood, half, beta, chance
+    _, half, beta, chance = best
     lines = [
-        f"Calibration({beta[0]:.3f}, {beta[1]:.3f}, {beta[2]:.3f})",
+        f"Calibration({beta[0]:.2f}, {beta[1]:.3f}, {half:g}) of {len(rows)} families",
         "",
         "| predicted | pairs | true |",
         "|---|---|---|",
     ]
-    chance = 1 / (1 + np.exp(-design @ beta))
     for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
         inside = (chance >= low) & (chance < high)
         if inside.any():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from anfinsen.alignments import Msa
+from anfinsen.alignments import Msa, parse_msa
 from anfinsen.alignments.couplings import (
     CouplingConfig,
     Couplings,
@@ -16,7 +16,7 @@ from anfinsen.alignments.couplings import (
     ranked_contacts,
     z_scores,
 )
-from anfinsen.alignments.couplings.scores import frobenius_norms, zero_sum_
+from anfinsen.alignments.couplings.scores import frobenius_norms, varying_columns, zero_sum_
 from anfinsen.chemistry import ChainKind, read_structure
 from anfinsen.chemistry.tokens import GAP, UNKNOWN_PROTEIN
 from anfinsen.inference.families import read_family
@@ -98,6 +98,35 @@ def test_z_scores_forget_scale_and_offset():
     np.testing.assert_allclose(z_scores(7 * scores + 5)[~np.eye(40, dtype=bool)], z[~np.eye(40, dtype=bool)], atol=1e-4)
     for constant in (np.zeros((5, 5)), np.zeros((2, 2))):
         np.testing.assert_array_equal(z_scores(constant.astype(np.float32)), constant)
+
+
+@pytest.mark.parametrize("method", ["potts", "mean-field"])
+def test_the_few_columns_of_a_conserved_family_that_vary_are_not_contacts(method):
+    rng = np.random.default_rng(3)
+    query = "IWVFNYSWDYASKVIHSVVSPFIFTFADGWCLAKSYPQPWR"
+    rows = [list(query) for _ in range(60)]
+    for row in rows[1:]:
+        for column in (2, 11, 20, 29, 38):  # one in four has another letter there, independently
+            if rng.random() < 0.25:
+                row[column] = "ACDEFGHIKL"[rng.integers(10)]
+    text = "".join(f">r{n}\n{''.join(row)}\n" for n, row in enumerate(rows))
+    msa = parse_msa(text, query, ChainKind.PROTEIN, "made up")
+    found = infer_couplings(msa, CouplingConfig(method=method))
+    varies = np.zeros(len(query), dtype=bool)
+    varies[[2, 11, 20, 29, 38]] = True
+    np.testing.assert_array_equal(varying_columns(found.norms), varies)
+    z = found.z_scores()
+    assert not z[~np.outer(varies, varies)].any() and np.abs(z).max() < 12
+    assert ranked_contacts(found, 20).probability.max() < 0.5
+
+
+def test_equal_rows_are_coupled_to_nothing():
+    query = "IWVFNYSWDYASKVIHSVVSPFIFT"
+    msa = parse_msa("".join(f">r{n}\n{query}\n" for n in range(10)), query, ChainKind.PROTEIN, "made up")
+    for method in ("potts", "mean-field"):
+        found = infer_couplings(msa, CouplingConfig(method=method))
+        assert not found.z_scores().any()
+        assert ranked_contacts(found, 5).probability.max() < 0.1
 
 
 def couplings_of(scores: np.ndarray) -> Couplings:

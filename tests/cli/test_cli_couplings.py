@@ -159,6 +159,9 @@ OPTIONS = {
     "identity": (["--identity", "80"], "'identity' is 80"),
     "rows": (["--max-rows", "1"], "'max_rows' is 1"),
     "penalty": (["--penalty", "nan"], "'coupling_penalty' is nan"),
+    "penalty of mean-field": (["--method", "mean-field", "--penalty", "3"], "--penalty is for --method potts"),
+    "steps of mean-field": (["--method", "mean-field", "--iterations", "7"], "--iterations is for --method potts"),
+    "gaps of mean-field": (["--method", "mean-field", "--gap", "state"], "--gap state is for --method potts"),
     "device": (["--device", "tpu"], "Unknown device 'tpu'"),
     "no file": (["missing.a3m"], "'missing.a3m' does not exist"),
     "empty folder": (["."], "holds no alignments"),
@@ -174,6 +177,11 @@ def test_wrong_options_get_one_sentence_and_no_folder(tmp_path, monkeypatch, cap
     assert run(["couplings", *arguments]) == 2
     assert saying in capsys.readouterr().err
     assert not (tmp_path / "couplings").exists()
+
+
+def test_a_fit_that_was_stopped_early_says_so(here, capsys):
+    assert command("tiny.a3m", "--out", "out", "--iterations", "2") == 0
+    assert "had not converged after 2 steps: raise --iterations" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_leaves_nothing(here, monkeypatch):

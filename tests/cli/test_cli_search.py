@@ -69,6 +69,18 @@ def test_msa_only_and_filters(here):
     assert (here / "x" / "two" / "msas" / "A.a3m").read_text() == f">query\n{FIRST}\n"
 
 
+def test_a_second_search_leaves_nothing_of_the_first(here):
+    options = ["--db", "db.fasta", "--out", "x", "--iterations", "1", "--cpus", "1"]
+    assert run(["search", "job.yaml", *options]) == 0
+    folder = here / "x" / "two"
+    (folder / "msas" / "mine.a3m").write_text("mine")
+    (here / "less.yaml").write_text(f"name: two\nchains:\n  - {{protein: {FIRST}}}\n")
+    assert run(["search", "less.yaml", *options, "--msa-only"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["msas", "two_search.json"]
+    assert "C.a3m" not in {path.name for path in (folder / "msas").iterdir()}
+    assert (folder / "msas" / "mine.a3m").read_text() == "mine"
+
+
 def test_predict_searches_and_says_so(here, capsys):
     (here / "mixed.yaml").write_text(
         f"name: mixed\nchains:\n  - protein: {FIRST}\n  - {{protein: {SECOND}, msa: own.a3m}}\n"

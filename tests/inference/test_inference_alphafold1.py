@@ -90,6 +90,15 @@ def test_a_single_sequence_is_folded_with_a_warning(weights):
     assert first.cb.shape == second.cb.shape == (1, 8, 3)
 
 
+def test_options_that_this_model_does_not_know_are_named(weights):
+    options = PredictOptions(weights=weights, samples=50, recycles=7, steps=3, samples_at_once=2, device="cpu")
+    prediction = AlphaFold1Predictor(options, config=FAST).predict(_job(_protein(SEQUENCE[:8])))
+    said = " ".join(prediction.notes)
+    assert f"keeps the {len(prediction.seeds[0].coordinates)} best of the structures" in said
+    for name in ("recycles", "steps of a diffusion", "structures at once"):
+        assert f"knows no number of {name}" in said
+
+
 def test_weights_decide_the_predictor(weights):
     assert isinstance(make_predictor(PredictOptions(weights=weights, device="cpu")), AlphaFold1Predictor)
     named = make_predictor(PredictOptions(model="alphafold1-mini:random", device="cpu"))

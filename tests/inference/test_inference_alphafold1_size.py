@@ -42,5 +42,7 @@ def test_a_chain_too_long_for_the_machine_is_refused_before_anything_runs(monkey
     alphafold1_size.check_alphafold1_memory(100, 50, PRESETS["mini"], DEFAULT, CPU)
     with pytest.raises(MemoryLimitError, match=r"4000 residues .* About \d+ residues would fit") as caught:
         alphafold1_size.check_alphafold1_memory(4000, 50, PRESETS["mini"], DEFAULT, CPU)
+    with pytest.raises(MemoryLimitError, match=r"About \d+ residues would fit"):  # not all rows are read
+        alphafold1_size.check_alphafold1_memory(4000, 60_000, PRESETS["mini"], DEFAULT, CPU)
     fits = int(str(caught.value).split("About ")[1].split()[0])
     assert estimate_alphafold1(fits, 50, PRESETS["mini"], DEFAULT, CPU).bytes <= free

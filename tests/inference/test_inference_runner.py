@@ -23,7 +23,7 @@ from anfinsen.inference import (
 )
 from anfinsen.inference.alphafold3 import AlphaFold3Predictor
 from anfinsen.inference.predictor import versions
-from anfinsen.inference.runner import whole_folder
+from anfinsen.inference.runner import free_name, whole_folder
 from anfinsen.jobs import load_jobs_with_notes
 from anfinsen.reports import write_results
 
@@ -207,6 +207,21 @@ def test_an_interrupted_replacement_keeps_the_old_results(monkeypatch, tmp_path)
         (folder / "new.txt").write_text("new")
     assert _left(target) == {"old.txt"}
     assert _left(tmp_path) == {"job"}
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    with whole_folder(link) as folder:
+        (folder / "new.txt").write_text("new")
+    assert link.is_symlink() and _left(real) == {"new.txt"}
+
+
+def test_names_of_folders_are_cut_by_bytes():
+    name = free_name("星" * 100, set())
+    assert len(name.encode()) <= 120 and name.startswith("星" * 37) and free_name("a" * 120, set()) == "a" * 120
+    assert free_name("星" * 100, set()) != free_name("星" * 101, set())
 
 
 def test_what_a_dead_run_left_is_swept_away(tmp_path):

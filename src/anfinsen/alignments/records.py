@@ -63,7 +63,7 @@ def read_rows(lines: Iterable[str], where: str, max_rows: int | None = None) -> 
     query = next(rows, None)
     if query is None:
         raise AlignmentError(f"{where} has no rows of sequence: {_FORMATS}.")
-    return Rows(query, rows, aligned=query[1] != re.sub(r"[-.a-z]", "", query[1]))
+    return Rows(query, rows, aligned=query[1] != re.sub(r"[-._~a-z]", "", query[1]))
 
 
 def a3m_records(text: str, where: str) -> Iterator[Row]:

@@ -94,6 +94,14 @@ def _options(
     kinds = [each.value for each in ChainKind if each.is_polymer]
     if kind not in kinds:
         raise ConfigError(f"Option --kind is {kind!r}: expected {', '.join(kinds[:-1])} or {kinds[-1]}.")
+    if method == "mean-field":
+        for name, is_given in (
+            ("--penalty", fit["coupling_penalty"] is not None),
+            ("--iterations", fit["iterations"] is not None),
+            ("--gap state", gap == "state"),
+        ):
+            if is_given:
+                raise ConfigError(f"Option {name} is for --method potts: mean-field DCA solves one equation instead.")
     choose_device(device)  # a wrong name is the command's fault, not each alignment's
     given = {"method": method, "gap": gap} | {
         part: {name: value for name, value in values.items() if value is not None}
@@ -112,6 +120,11 @@ def _show(outcome: Outcome, made: Couplings | None) -> None:
             f"{made.effective_depth:,.0f}; results in {outcome.folder}",
             markup=False,
         )
+        if not made.converged:
+            typer.echo(
+                f"note: {outcome.name}: the fit had not converged after {made.iterations} steps: raise --iterations.",
+                err=True,
+            )
         if made.effective_depth < len(made.scores):
             typer.echo(
                 f"note: {outcome.name} is a shallow alignment (effective depth below its length): few contacts will be "

@@ -79,7 +79,7 @@ class AlphaFold1Predictor(Predictor):
             first = first or prepared
             seeds.append(predict_seed(prepared, self.network, seed, self.samples, self.config, self.progress))
         assert first is not None  # a job has at least one seed
-        notes = (*notes, *complex_notes(first), *alphafold1_notes(first))
+        notes = (*notes, *complex_notes(first), *alphafold1_notes(first, self.options, len(seeds[0].coordinates)))
         return self.prediction(job, first, seeds, 1, notes)
 
     def _check_memory(self, prepared: Complex) -> None:
@@ -222,9 +222,21 @@ def _expected_error(maps: PairMaps, cb: Float[Tensor, "L 3"]) -> Float[np.ndarra
     return error.double().numpy()
 
 
-def alphafold1_notes(prepared: Complex) -> tuple[str, ...]:
-    """Return what this model does not read of the job, or misses in it, one sentence each."""
+def alphafold1_notes(prepared: Complex, options: PredictOptions, made: int | None = None) -> tuple[str, ...]:
+    """Return what this model does not read of the job or the options, or misses in the job, one sentence each.
+
+    ``made`` is the number of structures of a seed, once that is known.
+    """
     notes = []
+    if made is not None and options.samples is not None and options.samples > made:
+        notes.append(f"AlphaFold 1 keeps the {made} best of the structures that it folds: there are no more samples.")
+    for name, value in (
+        ("recycles", options.recycles),
+        ("steps of a diffusion", options.steps),
+        ("structures at once", options.samples_at_once),
+    ):
+        if value is not None:
+            notes.append(f"AlphaFold 1 knows no number of {name}: it is not used.")
     if prepared.alignments[0].templates:
         notes.append("AlphaFold 1 reads no templates: those that the job gives are not used.")
     msa = prepared.alignments[0].unpaired

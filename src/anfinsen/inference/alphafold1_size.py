@@ -54,7 +54,7 @@ def check_alphafold1_memory(
     needed = estimate_alphafold1(length, rows, config, realisation, device).bytes
     if needed <= free:
         return
-    fits = [n for n in range(50, length, 10) if _peak_bytes(n, rows, config, realisation) <= free]
+    fits = [n for n in range(50, length, 10) if estimate_alphafold1(n, rows, config, realisation, device).bytes <= free]
     advice = f"About {fits[-1]} residues would fit: use a shorter chain, or" if fits else "Use"
     raise MemoryLimitError(
         f"This chain of {length} residues needs about {needed / GIB:.1f} GiB, where {free / GIB:.1f} GiB are free. "

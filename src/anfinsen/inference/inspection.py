@@ -133,7 +133,7 @@ def _inspect_alphafold1(job: Job, options: PredictOptions, device: torch.device,
     one = estimate_alphafold1(length, rows, network.config, RealisationConfig(), device)
     samples = DEFAULT_SAMPLES if options.samples is None else options.samples
     used = _Use(weights.name, rows, {"samples": samples}, one)
-    return _inspection(job, prepared, options, device, used, (*notes, *alphafold1_notes(prepared)))
+    return _inspection(job, prepared, options, device, used, (*notes, *alphafold1_notes(prepared, options)))
 
 
 def _inspect_alphafold2(job: Job, options: PredictOptions, device: torch.device, notes: tuple[str, ...]) -> Inspection:

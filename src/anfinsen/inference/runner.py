@@ -197,6 +197,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be written; ``target`` is as it was.
     """
+    target = target.resolve()  # through a link to a folder, which stays
     staging = target.parent / _temporary_name(target.name)
     with _output_errors(target):
         try:

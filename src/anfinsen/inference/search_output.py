@@ -17,24 +17,54 @@ from .search import CompletedJob, EntitySearch
 def write_search(completed: CompletedJob, folder: Path, *, with_job: bool = True) -> Path:
     """Write ``msas/CHAIN.a3m``, ``NAME_search.json`` and (last) the completed job ``NAME_data.json`` into ``folder``.
 
-    Files that an earlier search wrote there are replaced, each as a whole.
+    Files that an earlier search wrote there are removed first, the completed job before all: an interrupted search
+    leaves no job that reads alignments of two.
 
     Raises:
         OutputError: a file cannot be written, or the folder holds the results of a prediction.
     """
     if settings_file(folder).exists():
         raise OutputError(f"{folder} holds the results of a prediction: choose another folder with --out.")
+    _remove_earlier(folder)
     for entity in completed.job.entities:
         if isinstance(entity, Polymer):
-            # Chains "a" and "A" need different files even where the file system takes them for one name.
-            name = re.sub(r"([a-z])", r"_\1", entity.ids[0])
-            for text, suffix in ((entity.unpaired_msa, ""), (entity.paired_msa, "_paired")):
+            for text, name in zip((entity.unpaired_msa, entity.paired_msa), _msa_files(entity.ids[0]), strict=True):
                 if text:
-                    write_text(folder / "msas" / f"{name}{suffix}.a3m", text)
+                    write_text(folder / name, text)
     write_text(folder / f"{folder.name}_search.json", json.dumps(_summary(completed), indent=2) + "\n")
     if with_job:
         write_text(folder / f"{folder.name}_data.json", job_json(completed.job))
     return folder
+
+
+def _msa_files(chain: str) -> tuple[str, str]:
+    """Return where the unpaired and the paired alignment of a chain go."""
+    # Chains "a" and "A" need different files even where the file system takes them for one name.
+    name = re.sub(r"([a-z])", r"_\1", chain)
+    return f"msas/{name}.a3m", f"msas/{name}_paired.a3m"
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove what an earlier search wrote, and nothing else.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    record = folder / f"{folder.name}_search.json"
+    try:
+        (folder / f"{folder.name}_data.json").unlink(missing_ok=True)
+        chains = [entity["chains"][0] for entity in json.loads(record.read_bytes())["entities"]]
+        for name in (name for chain in chains for name in _msa_files(str(chain))):
+            (folder / name).unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+    except (ValueError, LookupError, TypeError):
+        return  # a damaged record, which is replaced
+    except OSError as error:
+        raise OutputError(
+            f"Cannot replace {error.filename or folder}: {error.strerror or error}. Choose another folder with --out, "
+            "or check permissions."
+        ) from error
 
 
 def _summary(completed: CompletedJob) -> dict[str, object]:

@@ -69,7 +69,8 @@ class WeightsInfo:
 
 def info_of(file: TensorFile, name: str) -> WeightsInfo:
     """Return what a weights file says of itself."""
-    about = {key: value for key, value in file.metadata.items() if key not in _HEADER}
+    # The library gives them in another order each time, and results that hold them should be the same bytes.
+    about = {key: value for key, value in sorted(file.metadata.items()) if key not in _HEADER}
     return WeightsInfo(name, str(file.path), file.sha256, file.metadata.get("preset", ""), about)
 
 

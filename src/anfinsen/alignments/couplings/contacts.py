@@ -15,18 +15,21 @@ MIN_SEPARATION = 6  # nearer pairs touch by their place in a helix or turn, and 
 
 @dataclass(frozen=True)
 class Calibration:
-    """log odds of a contact = intercept + by_z z + by_depth ln(1 + Neff), z cut at ``highest_z``."""
+    """log odds of a contact = intercept + by_z z Neff / (Neff + half_depth), with z at most ``highest_z``.
+
+    A strong coupling says the less, the fewer relatives it was seen in.
+    """
 
     intercept: float
     by_z: float
-    by_depth: float
-    highest_z: float = 30.0
+    half_depth: float
+    highest_z: float = 12.0
 
 
-# Rough figures, not fitted yet: `benchmarks/couplings.py DATA --set train --calibrate` fits them on training families.
+# Fitted on training families by `benchmarks/couplings.py DATA --set train --calibrate` (see docs/results.md).
 CALIBRATIONS: dict[Method, Calibration] = {
-    "potts": Calibration(-3.0, 0.4, 0.0),
-    "mean-field": Calibration(-3.0, 0.4, 0.0),
+    "potts": Calibration(-3.06, 0.484, 50.0),
+    "mean-field": Calibration(-3.53, 0.465, 10.0),
 }
 
 
@@ -54,8 +57,9 @@ def contact_probability(
 ) -> Float[np.ndarray, "*shape"]:
     """Return the chance of a contact (CB closer than 8 Å) by a pair's z-score; calibrated on proteins."""
     fit = CALIBRATIONS[method]
-    odds = fit.intercept + fit.by_depth * np.log1p(effective_depth)
-    return np.asarray(1.0 / (1.0 + np.exp(-(odds + fit.by_z * np.minimum(z.astype(np.float64), fit.highest_z)))))
+    trust = fit.by_z * effective_depth / (effective_depth + fit.half_depth)
+    odds = fit.intercept + trust * np.clip(z.astype(np.float64), -fit.highest_z, fit.highest_z)
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)))
 
 
 def ranked_contacts(couplings: Couplings, limit: int, separation: int = MIN_SEPARATION) -> RankedContacts:

@@ -21,7 +21,7 @@ from .lbfgs import Curvature, Parameters, minimise
 from .mean_field import mean_field_couplings
 from .potts import PseudoLikelihood
 from .sample import MISSING, Sample, draw_sample
-from .scores import average_product_correction, frobenius_norms, z_scores, zero_sum_
+from .scores import average_product_correction, frobenius_norms, varying_columns, z_scores, zero_sum_
 
 _MEMORY_SHARE = 0.9  # of what is free; the rest is for others
 
@@ -55,7 +55,7 @@ class Couplings:
 
     def z_scores(self) -> Float32[np.ndarray, "L L"]:
         """Return the scores in robust standard deviations above the usual one, comparable between alignments."""
-        return z_scores(self.scores)
+        return z_scores(self.scores, varying_columns(self.norms))
 
 
 @dataclass(frozen=True)
