@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from anfinsen.byhand import (
+    LEGEND,
     Names,
     Slice,
     blocks_of,
@@ -171,10 +172,36 @@ def test_too_much_is_refused_with_what_fits():
     assert plan_that_fits(recorded, Slice(channels=(0,))).wanted.tokens == (0, 1, 2)
     with pytest.raises(ConfigError, match="no token 61"):
         make_plan(recorded, Slice(tokens=(60,)))
-    with pytest.raises(ConfigError, match="Nothing of the block"):
+    with pytest.raises(ConfigError, match="no channel 99"):
         make_plan(recorded, Slice(channels=(99,)))
+    with pytest.raises(ConfigError, match="no channel 999"):
+        make_plan(recorded, Slice(tokens=(0,), channels=(0, 999)))
+    with pytest.raises(ConfigError, match="no sequences to choose from: leave --rows out"):
+        make_plan(recorded, Slice(tokens=(0,), sequences=(998,)))
     with pytest.raises(ConfigError, match="no result 'z'"):
         make_plan(recorded, Slice(outputs=("z",)))
+
+
+def test_a_block_of_two_tokens_or_of_none_is_laid_out_without_being_asked():
+    module = randomised(TriangleAttention("starting", C_Z, 1, 2))
+    pair = trace_module(module, (PAIR[:2, :2], MASK[:2]), names=Names({"token": ["A1", "A2"]}))
+    assert plan_that_fits(pair, Slice()).wanted.tokens == (0, 1)
+    plain = trace_module(torch.nn.Linear(4, 2), (torch.ones(4),))
+    assert plan_that_fits(plain, Slice()).wanted.tokens is None
+
+
+def test_what_a_changed_weight_does_is_said(tmp_path):
+    """Other tokens' numbers follow from the weights too, so that a slice stays behind the model there."""
+    recorded = trace_module(randomised(BLOCKS["outgoing"][0]), BLOCKS["outgoing"][1], names=TOKENS)
+    plan = make_plan(recorded, Slice(tokens=(0,), channels=(0,)))
+    path = write_workbook(plan, tmp_path / "slice.xlsx").path
+    weight = next(cell for cell in plan.cells("weight") if plan.origin(cell)[0] == "projection.weight")
+    assert difference_after_change(plan, path, {weight: plan.value(weight) + 0.3}) > EXACT
+    assert "a changed weight might" in LEGEND["constant"]
+    assert "every formula follows; grey numbers do not" in LEGEND["weight"]
+    whole = make_plan(recorded)
+    path = write_workbook(whole, tmp_path / "whole.xlsx").path
+    assert difference_after_change(whole, path, {weight: plan.value(weight) + 0.3}) < EXACT
 
 
 def test_blocks_have_names_references_and_near_misses():

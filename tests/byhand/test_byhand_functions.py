@@ -5,6 +5,7 @@ import openpyxl
 import pytest
 import torch
 import torch.nn.functional as F
+import xlsxwriter
 
 from anfinsen.byhand import (
     Slice,
@@ -17,6 +18,8 @@ from anfinsen.byhand import (
     write_workbook,
 )
 from anfinsen.byhand.evaluate import compute_cells, place
+from anfinsen.byhand.workbook import Sheets
+from anfinsen.common.errors import OutputError
 
 EXACT = 1e-9
 
@@ -118,6 +121,25 @@ def test_one_damaged_cell_is_found(network, kind, tmp_path):
     agreement = evaluate_workbook(damaged)
     assert agreement.difference > 1e-6
     assert agreement.shown == pytest.approx(agreement.difference)
+
+
+def test_a_full_disk_is_one_sentence_and_a_failure_assembles_no_file(network, tmp_path, monkeypatch):
+    plan = network[2]
+
+    def full(book):
+        raise xlsxwriter.exceptions.FileCreateError(OSError(28, "No space left on device"))
+
+    monkeypatch.setattr(xlsxwriter.Workbook, "close", full)
+    with pytest.raises(OutputError, match=r"one\.xlsx: .*No space left"):
+        write_workbook(plan, tmp_path / "one.xlsx")
+
+    def stopped(sheets, path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sheets, "write", stopped)
+    with pytest.raises(KeyboardInterrupt):  # and not what closing would say
+        write_workbook(plan, tmp_path / "one.xlsx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_large_logits_are_no_error(tmp_path):

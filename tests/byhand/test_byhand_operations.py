@@ -42,7 +42,7 @@ FUNCTIONS = {
     "distances": lambda x, y: torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"),
     "moves": lambda x, y: torch.cat([x.flip(0), y.roll(1, 1), x[[1, 0]], F.pad(y, (0, 1))[:, 1:], x.tril()]) * 2,
     "picked": lambda x, y: torch.cat(
-        [x.gather(1, torch.tensor([[0, 2], [1, 1]])), y.index_select(1, torch.tensor([2, 0]))]
+        [x.gather(1, torch.tensor([[0, 2], [1, 1]])), y.index_select(1, torch.tensor([2, 0])) * 2]
     ),
     "one row written": lambda x, y: x.clone().index_put_((torch.tensor([1]),), y[0] * 2),
     "in place": lambda x, y: x.clone().add_(y).mul_(2).sigmoid_(),
@@ -85,7 +85,7 @@ def test_formulas_give_what_the_operation_gives(name, tmp_path):
         torch.nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2, bias=False),
         torch.nn.Conv2d(4, 2, 2, stride=2),
         torch.nn.AvgPool2d(2),
-        torch.nn.Upsample(scale_factor=2),
+        torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Sigmoid()),
     ],
 )
 def test_layers_of_images(layer, tmp_path):

@@ -3,19 +3,23 @@
 import numpy as np
 import openpyxl
 import pytest
+import torch
 from hand_attention import small_plan
 
 from anfinsen.byhand import (
     Evaluator,
+    Slice,
     change_cells,
     compare,
     compute_cells,
     evaluate_workbook,
     libreoffice_cells,
     make_exercise,
+    make_plan,
     read_cells,
     recalculate,
     source_tensor,
+    trace_function,
     write_exercise,
 )
 from anfinsen.byhand import plan as plan_module
@@ -206,6 +210,24 @@ def test_the_middle_is_chosen_where_nothing_is_named(plan):
 def test_tiles_that_do_not_exist_are_refused(plan, text):
     with pytest.raises(ConfigError, match="Exercise"):
         make_exercise(plan, text)
+
+
+def test_steps_without_formulas_cannot_be_asked_for():
+    trace = trace_function(
+        lambda i, w: {"y": i["x"][:1] + (i["x"][1:] * 3).sum(0)}, {"x": torch.ones(3, 2)}, axes={"x": "n c"}
+    )
+    outside = make_plan(trace, Slice(tokens=(0,)))
+    assert [step.name for _, step, _ in outside.steps()] == ["sum", "sum"]
+    for text in ("1", "1.1", "1,2"):
+        with pytest.raises(ConfigError, match=r"names '1.*' *, which has no formulas in this slice"):
+            make_exercise(outside, text)
+    assert len(make_exercise(outside, "1-2").blanks) == len(make_exercise(outside, "2.1").blanks) == 1
+
+
+def test_verdicts_do_not_leave_the_sheet():
+    wide = make_plan(trace_function(lambda i, w: {"y": i["x"] * 2}, {"x": torch.ones(1, 9000)}))
+    with pytest.raises(MemoryLimitError, match="more columns than the 16,000"):
+        make_exercise(wide, "1")
 
 
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, 1.0, float("nan")])

@@ -1,4 +1,4 @@
-"""Any block of any model as a live spreadsheet that agrees with the model.
+"""Blocks of models as live spreadsheets that agree with the model.
 
 Three steps, each a function:
 

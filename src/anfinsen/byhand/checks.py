@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ def difference_after_change(
     plan: Plan, path: Path, changes: Mapping[int, float], compute: Compute = compute_cells
 ) -> float:
     """Return how far the workbook's results are from the model's, once some inputs and weights are changed in both.
+
+    Infinite if one of them is an error.
 
     Args:
         plan: of the workbook at ``path``. changes: new values of input and weight cells, by cell number.
@@ -60,5 +63,8 @@ def difference_after_change(
                 where = plan.address(cell)
                 assert where is not None  # formulas have places
                 column, row = place(where[1])
-                worst = max(worst, abs(float(computed[where[0], row, column]) - values[position]))
+                value = computed[where[0], row, column]
+                if isinstance(value, str) or not math.isfinite(value):
+                    return math.inf  # an error
+                worst = max(worst, abs(float(value) - values[position]))
     return worst

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from anfinsen.common.errors import ConfigError
 
+from .calls import Call
 from .graph import Ids
 from .moves import zero_cell
-from .tracer import Call, Handler, Tracer
+from .tracer import Handler, Tracer
 
 Margins = Sequence[tuple[int, int]]
 

@@ -147,7 +147,8 @@ class Evaluator:
         # Steps stand below what they need, so that computing by rows never goes deep.
         keys = sorted(key for key, content in self._cells.items() if _is_formula(content))
         keys.sort(key=lambda key: (key[0] == OVERVIEW, key[1]))
-        return {key: self.value(key) for key in keys}
+        with np.errstate(all="ignore"):  # what is an error in a spreadsheet is infinity or NaN here
+            return {key: self.value(key) for key in keys}
 
     def value(self, key: tuple[str, int, int]) -> Value:
         """Return the value of a cell; `EMPTY`, which is 0, for an empty one."""
@@ -217,10 +218,10 @@ class _Parser:
         return self._chain({"+": lambda a, b: a + b, "-": lambda a, b: a - b}, self._product)
 
     def _product(self) -> Value:
-        return self._chain({"*": lambda a, b: a * b, "/": lambda a, b: a / b}, self._power)
+        return self._chain({"*": lambda a, b: a * b, "/": _quotient}, self._power)
 
     def _power(self) -> Value:
-        return self._chain({"^": lambda a, b: a**b}, self._signed)
+        return self._chain({"^": _power}, self._signed)
 
     def _signed(self) -> Value:
         if self._peek() == "-":
@@ -270,6 +271,14 @@ def _normal(x: Value) -> float:
     return 0.5 * math.erfc(-float(x) / math.sqrt(2))
 
 
+def _quotient(a: Value, b: Value) -> Value:
+    return np.divide(a, b)  # by zero: infinity or NaN, which count as errors
+
+
+def _power(a: Value, b: Value) -> Value:
+    return np.float_power(a, b)
+
+
 def _deviations(*arguments: Value) -> float:
     x = _flat(arguments)
     return float(((x - x.mean()) ** 2).sum())
@@ -299,7 +308,13 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "ACOS": np.arccos,
     "ATAN": np.arctan,
     "ATAN2": lambda x, y: np.arctan2(y, x),
+    "TAN": np.tan,
+    "ASIN": np.arcsin,
+    "SINH": np.sinh,
+    "COSH": np.cosh,
     "TANH": np.tanh,
+    "ASINH": np.arcsinh,
+    "TRUNC": np.trunc,
     "NORMSDIST": _normal,
     "IF": lambda condition, a, b: a if condition else b,
     "ISNUMBER": lambda x: float(isinstance(x, float | int) and not isinstance(x, _Empty)),

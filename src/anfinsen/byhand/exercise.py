@@ -19,7 +19,7 @@ from anfinsen.common.errors import ConfigError, MemoryLimitError
 from .equations import equation
 from .formulas import Writer, address
 from .graph import Step
-from .layout import SHEETS, Tile
+from .layout import MAX_COLUMNS, SHEETS, Tile
 from .plan import MAX_FORMULAS, Plan
 from .workbook import MODEL, OVERVIEW, Exact, Sheets, WorkbookFacts, area_of, cells_of, write_sheets
 
@@ -103,12 +103,11 @@ def write_exercise(exercise: Exercise, path: Path) -> WorkbookFacts:
 def _chosen(plan: Plan, text: str) -> frozenset[int]:
     """Return the numbers of the tiles that ``text`` names."""
     places = {id(tile): number for number, tile in enumerate(plan.tiles)}
+    every = {number: [places[id(tile)] for tile in tiles] for number, _, tiles in plan.steps()}
     steps = {
-        number: [places[id(tile)] for tile in tiles if any(plan.is_formula(cell) for _, cell in cells_of(tile))]
-        for number, _, tiles in plan.steps()
+        number: [tile for tile in tiles if any(plan.is_formula(cell) for _, cell in cells_of(plan.tiles[tile]))]
+        for number, tiles in every.items()
     }
-    if not steps:
-        raise ConfigError("The workbook has no formulas, so there is nothing to leave blank: choose another slice.")
     if text.strip() == MIDDLE:
         return frozenset(_middle(plan, steps))
     found: set[int] = set()
@@ -122,12 +121,18 @@ def _chosen(plan: Plan, text: str) -> frozenset[int]:
                 f"12.2 (the second tile of step 12), or {MIDDLE!r}."
             )
         if match.group(2):
-            tiles = steps[first]
+            tiles = every[first]  # numbered as the page numbers them, with those that are numbers alone
             if not 1 <= int(match.group(2)) <= len(tiles):
                 raise ConfigError(f"Exercise {text!r} names {part.strip()!r}: step {first} has {len(tiles)} tiles.")
-            found.add(tiles[int(match.group(2)) - 1])
+            asked = {tiles[int(match.group(2)) - 1]} & set(steps[first])
         else:
-            found.update(number for step in range(first, last + 1) for number in steps[step])
+            asked = {number for step in range(first, last + 1) for number in steps[step]}
+        if not asked:
+            raise ConfigError(
+                f"Exercise {text!r} names {part.strip()!r}, which has no formulas in this slice, so that there is "
+                "nothing to leave blank: choose another step, or a larger slice."
+            )
+        found |= asked
     return frozenset(found)
 
 
@@ -135,7 +140,7 @@ def _middle(plan: Plan, steps: dict[int, list[int]]) -> Iterator[int]:
     """Yield the tiles that are nearest to the middle, of steps that do different things, and small."""
     middle = (min(steps) + max(steps)) / 2
     order = sorted((abs(number - middle), number) for number in steps)
-    candidates = [tile for _, number in order for tile in steps[number]]
+    candidates = [tile for _, number in order for tile in steps[number]]  # not empty: plans have formulas
     small = [tile for tile in candidates if 2 <= len(cells_of(plan.tiles[tile])) <= MIDDLE_CELLS]
     done: set[str] = set()
     for tile in small or [min(candidates, key=lambda number: plan.tiles[number].cells.size)]:
@@ -159,6 +164,11 @@ def _with_room(plan: Plan, blanks: frozenset[int]) -> Plan:
             places.sheet[index] = SHEETS.index(SOLUTION)
             moved[tile.sheet, tile.row] = shift + tile.cells.shape[1] + 1
         tiles.append(replace(tile, column=tile.column + shift))
+        if moved.get((tile.sheet, tile.row), 0) + tile.column + tile.cells.shape[1] > MAX_COLUMNS:
+            raise MemoryLimitError(
+                f"With room for verdicts the step {tile.step.name!r} would need more columns than the {MAX_COLUMNS:,} "
+                "that sheets have: leave other tiles blank, or choose a smaller slice."
+            )
     writer = Writer(plan.trace.graph, plan.selection, places)
     return replace(plan, tiles=tuple(tiles), places=places, writer=writer)
 

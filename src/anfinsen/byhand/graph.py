@@ -91,11 +91,12 @@ class Graph:
         operands: Sequence[Ids] = (),
         lines: Sequence[Ids] = (),
         backward: bool = False,
+        masks: NDArray[np.bool_] | bool = True,
     ) -> Step:
-        """Append a step and return it.
+        """Append a step and return it; ``masks``: where -inf may stand, as it is made of a mask's.
 
         Raises:
-            MemoryLimitError: the computation has too many cells. NonFiniteError: a value is NaN.
+            MemoryLimitError: the computation has too many cells. NonFiniteError: a value is NaN or infinite.
         """
         if self.size + values.size > MAX_CELLS:
             raise MemoryLimitError(
@@ -103,7 +104,7 @@ class Graph:
                 "smaller block."
             )
         if not np.isfinite(values).all():
-            values = _without_infinities(values, name)
+            values = _without_infinities(values, name, kind, masks)
         step = Step(
             number=len(self.steps),
             kind=kind,
@@ -163,11 +164,19 @@ class Graph:
         return compress(result)
 
 
-def _without_infinities(values: Float[np.ndarray, "..."], name: str) -> Float[np.ndarray, "..."]:
+def _without_infinities(
+    values: Float[np.ndarray, "..."], name: str, kind: Kind, masks: NDArray[np.bool_] | bool
+) -> Float[np.ndarray, "..."]:
     """Return ``values`` with -inf, which masks are made of, as the number that formulas use for it."""
-    if np.isnan(values).any():
-        raise NonFiniteError(f"Step {name!r} computes NaN: the weights or the inputs are damaged.")
-    return np.asarray(np.clip(values, -INFINITY, INFINITY))
+    found = "NaN" if np.isnan(values).any() else "infinity"
+    if found == "infinity" and not (np.isinf(values) & ((values > 0) | ~np.asarray(masks))).any():
+        return np.asarray(np.maximum(values, -INFINITY))
+    if kind == "formula":
+        raise NonFiniteError(
+            f"Step {name!r} computes {found}, which spreadsheets do not have: check the inputs and weights, or choose "
+            "another block."
+        )
+    raise NonFiniteError(f"The {kind} {name!r} holds {found}, which spreadsheets do not have: give finite numbers.")
 
 
 def _flat(values: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.int32]:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .calls import Call
 from .graph import Ids
-from .tracer import Call, Handler, Tracer
+from .tracer import Handler, Tracer
 
 
 def zero_cell(tracer: Tracer) -> int:
@@ -35,11 +36,22 @@ def _moved(tracer: Tracer, call: Call) -> Ids:
 
 
 def _copied(tracer: Tracer, call: Call) -> Ids:
-    return np.broadcast_to(tracer.ids(call.get(0)), tuple(call.out.shape))
+    call.get("dtype")
+    return _cast(tracer, call.get(0), call.out)
 
 
 def _copy_into(tracer: Tracer, call: Call) -> Ids:
-    return np.broadcast_to(tracer.ids(call.get(1)), tuple(call.out.shape))
+    return _cast(tracer, call.get(1), call.out)
+
+
+def _cast(tracer: Tracer, source: Tensor, out: Tensor) -> Ids:
+    """Return the cells of ``source``, as what the type of ``out`` makes of them."""
+    ids = np.broadcast_to(tracer.ids(source), tuple(out.shape))
+    if out.is_floating_point() or source.dtype in (out.dtype, torch.bool):
+        return ids
+    if out.dtype == torch.bool:
+        return tracer.map("not zero? (1 or 0)", "IF({0}<>0,1,0)", out, ids)
+    return tracer.map("rounded towards zero", "TRUNC({0})", out, ids) if source.is_floating_point() else ids
 
 
 def _padded(tracer: Tracer, call: Call) -> Ids:
@@ -51,8 +63,7 @@ def _padded(tracer: Tracer, call: Call) -> Ids:
 
 def _filled(tracer: Tracer, call: Call) -> Ids:
     value = call.get(1)
-    source = value if isinstance(value, Tensor) else torch.full((), float(value), dtype=torch.float64)
-    return np.broadcast_to(tracer.ids(source), tuple(call.out.shape))
+    return _cast(tracer, value if isinstance(value, Tensor) else torch.tensor(value, dtype=call.out.dtype), call.out)
 
 
 def _zeros(tracer: Tracer, call: Call) -> Ids:

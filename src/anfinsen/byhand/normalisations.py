@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from anfinsen.common.errors import ConfigError
+from anfinsen.common.errors import ConfigError, NonFiniteError
 
-from .graph import Ids
-from .tracer import Call, Handler, Tracer, literal
+from .calls import Call
+from .graph import INFINITY, Ids
+from .tracer import Handler, Tracer, literal
 
 
 def axes_of(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -32,25 +34,49 @@ def lines_of(ids: Ids, axes: Sequence[int]) -> Ids:
 def _softmax(tracer: Tracer, call: Call) -> Ids:
     """max(x, -1) first, as the model does: no exponential can overflow."""
     x, dim = call.get(0), call.get(1)
-    ids = np.moveaxis(tracer.ids(x), dim, -1)
-    logits = x.detach().movedim(dim, -1)
+    shape = tuple(call.out.shape)
+    flat = x.dim() == 0  # a single number is a row of one
+    ids = np.moveaxis(tracer.ids(x).reshape(1) if flat else tracer.ids(x), dim, -1)
+    logits = (x.detach().reshape(1) if flat else x.detach()).movedim(dim, -1)
+    # Attention gives nothing where nothing may be looked at; a plain softmax has no value there.
+    empty = "safe" in call.name and bool(_all_low(logits, -1).any())
     with tracer.titled("softmax"):
         top = logits.amax(-1)
+        if not empty:
+            _refuse_empty(logits, -1)
         largest = tracer.reduce("largest logit of the row", "MAX({line})", top, ids)
         shifted = torch.exp(logits - top[..., None])
+        shifted = torch.where(_all_low(logits, -1), 1.0, shifted) if empty else shifted
         powers = tracer.map("exponential of logit - largest", "EXP({0}-{1})", shifted, ids, largest[..., None])
         total = tracer.reduce("sum of the row", "SUM({line})", shifted.sum(-1), powers)
-        result = call.out.movedim(dim, -1)
+        result = (call.out.reshape(1) if flat else call.out).movedim(dim, -1)
         if call.name == "_log_softmax":
             cells = tracer.map("logarithm", "{0}-{1}-LN({2})", result, ids, largest[..., None], total[..., None])
+        elif empty:
+            template = f"IF({{2}}<={literal(-INFINITY)},0,{{0}}/{{1}})"
+            cells = tracer.map("exponential / sum", template, result, powers, total[..., None], largest[..., None])
         else:
             cells = tracer.map("exponential / sum", "{0}/{1}", result, powers, total[..., None])
-    return np.moveaxis(cells, -1, dim)
+    return np.moveaxis(cells, -1, dim).reshape(shape)
+
+
+def _all_low(logits: Tensor, dims: Any) -> Tensor:
+    """Return which rows hold nothing but -inf."""
+    return logits.amax(dims, keepdim=True) == -torch.inf
+
+
+def _refuse_empty(logits: Tensor, dims: Any) -> None:
+    if _all_low(logits, dims).any():
+        raise NonFiniteError(
+            "A row of logits is all -inf (everything in it is masked), so that its softmax has no value: leave one "
+            "element of each row unmasked, or mask with a large negative number."
+        )
 
 
 def _log_sum_exp(tracer: Tracer, call: Call) -> Ids:
     x, dims = call.get(0), call.get(1)
     lines = lines_of(tracer.ids(x), axes_of(dims, x.dim()))
+    _refuse_empty(x.detach(), dims)
     top = x.detach().amax(dims, keepdim=True)
     with tracer.titled("logarithm of the sum of exponentials"):
         shape = lines.shape[:-1]
@@ -115,14 +141,26 @@ def _group_norm(tracer: Tracer, call: Call) -> tuple[Ids, Ids, Ids]:
 
 
 def _batch_norm(tracer: Tracer, call: Call) -> tuple[Ids | None, ...]:
-    """As in evaluation: mean and variance are those of training."""
+    """In evaluation mean and variance are those of training; without such ones they are the batch's own."""
     x, weight, bias, mean, variance = (call.get(position) for position in range(5))
-    training, _, epsilon = (call.get(position) for position in ((5, 6, 7) if len(call.outs) > 1 else (5, 5, 6)))
-    if training and "no_training" not in call.name:
-        raise ConfigError("Batch normalisation in training cannot be written as formulas: trace it in evaluation.")
+    epsilon = call.get("eps", call.get("epsilon"))
+    training = bool(call.get("training")) and "no_training" not in call.name
     shape = (1, -1, *(1,) * (x.dim() - 2))
-    operands = [tracer.ids(x), *(tracer.ids(each).reshape(shape) for each in (mean, variance))]
-    template = f"({{0}}-{{1}})/SQRT({{2}}+{literal(epsilon)})"
+    offset = literal(epsilon)
+    operands: list[Ids]
+    if not training:
+        operands = [tracer.ids(x), *(tracer.ids(each).reshape(shape) for each in (mean, variance))]
+        template = f"({{0}}-{{1}})/SQRT({{2}}+{offset})"
+    elif mean is not None:
+        raise ConfigError("Batch normalisation in training cannot be written as formulas: trace it in evaluation.")
+    else:
+        lines = np.moveaxis(tracer.ids(x), 1, 0).reshape(x.shape[1], -1)
+        values = x.detach().movedim(1, 0).reshape(x.shape[1], -1)
+        scale = 1 / torch.sqrt(values.var(-1, unbiased=False) + epsilon)
+        means = tracer.reduce("mean of the channel", "AVERAGE({line})", values.mean(-1), lines)
+        deviation = f"1/SQRT(DEVSQ({{line}})/{lines.shape[-1]}+{offset})"
+        scales = tracer.reduce("1 / standard deviation of the channel", deviation, scale, lines)
+        operands, template = [tracer.ids(x), means.reshape(shape), scales.reshape(shape)], "({0}-{1})*{2}"
     for extra, sign in ((weight, "*"), (bias, "+")):
         if extra is not None:
             template += f"{sign}{{{len(operands)}}}"

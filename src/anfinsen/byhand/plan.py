@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from anfinsen.common.errors import MemoryLimitError
+from anfinsen.common.errors import ConfigError, MemoryLimitError
 
 from .formulas import Range, Writer, address
 from .graph import Step
 from .layout import SHEETS, Places, Tile, lay_out
-from .slicing import Selection, Slice, select
+from .slicing import Selection, Slice, members_of, select
 from .trace import Trace
 
 CellKind = Literal["input", "weight", "constant", "held", "formula", "output"]
-"""input, weight: given. constant: follows from inputs that are not shown. held: would change with shown inputs, but
-lies outside of the slice. formula: an intermediate. output: a result (a formula, or a constant that is one)."""
+"""input, weight: given. constant: follows from inputs that are not shown (and from weights). held: would change with
+shown inputs, but lies outside of the slice. formula: an intermediate. output: a result (a formula, or a
+constant that is one)."""
 
 MAX_FORMULAS = 50_000
 MAX_VALUES = 400_000  # of all sheets together: what keeps a file below 10 MB
@@ -106,11 +108,16 @@ def make_plan(trace: Trace, wanted: Slice | None = None) -> Plan:
     """Cut ``trace`` to ``wanted`` and lay it out.
 
     Raises:
-        ConfigError: the slice names what does not exist.
+        ConfigError: the slice names what does not exist, or has no formulas.
         MemoryLimitError: it would have more than 50,000 formulas or 10 MB; the message says what would fit.
     """
     wanted = wanted or Slice()
     selection = select(trace, wanted)
+    if not selection.formulas:
+        raise ConfigError(
+            f"This slice of {trace.title or trace.block or 'the function'} has no formulas, as nothing in it is "
+            "computed from the inputs shown: choose another block, or other tokens and channels."
+        )
     if not _fits(selection):
         raise MemoryLimitError(_too_large(trace, wanted, selection))
     tiles, places = lay_out(trace.graph, selection)
@@ -120,12 +127,15 @@ def make_plan(trace: Trace, wanted: Slice | None = None) -> Plan:
 
 
 def plan_that_fits(trace: Trace, wanted: Slice, counts: Sequence[int] = (3, 2, 1)) -> Plan:
-    """Return the plan of the first tokens, as many of ``counts`` as fit a workbook; ``wanted`` says the rest.
+    """Return the plan of the first tokens, as many of ``counts`` as there are and fit; ``wanted`` says the rest.
 
     Raises:
         ConfigError, MemoryLimitError: as :func:`make_plan`; nothing fits.
     """
-    for count in counts[:-1]:
+    tokens = members_of(trace.graph, "token")
+    if not tokens:
+        return make_plan(trace, wanted)
+    for count in (count for count in counts[:-1] if count <= tokens):
         smaller = replace(wanted, tokens=tuple(range(count)))
         if _fits(select(trace, smaller)):
             return make_plan(trace, smaller)
@@ -141,8 +151,9 @@ def _too_large(trace: Trace, wanted: Slice, selection: Selection) -> str:
     found = f"{selection.formulas:,} formulas and {int(selection.needed.sum()):,} numbers"
     limits = f"at most {MAX_FORMULAS:,} formulas and {MAX_VALUES:,} numbers fit a workbook"
     for smaller, words in _smaller(trace, wanted):
-        if _fits(select(trace, smaller)):
-            return f"This slice has {found}, and {limits}: {words} would fit."
+        with suppress(ConfigError):  # fewer tokens or channels than that
+            if _fits(select(trace, smaller)):
+                return f"This slice has {found}, and {limits}: {words} would fit."
     return f"This slice has {found}, and {limits}: choose a smaller block, or fewer tokens and channels."
 
 

@@ -15,6 +15,14 @@ from .slots import FAMILIES, Labels
 from .trace import Trace
 
 Mask = NDArray[np.bool_]
+# By family: how users ask for members, and from where these are counted.
+_OPTIONS = {
+    "token": ("--tokens", 1),
+    "sequence": ("--rows", 1),
+    "atom": ("atoms", 1),
+    "head": ("--heads", 0),
+    "channel": ("--channels", 0),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,8 @@ class Slice:
 
     Attributes:
         tokens, sequences, atoms: members, from 0. Results and inputs of these are shown; what follows from other
-            inputs alone enters as constants, which is exact: no shown input changes them.
+            inputs alone enters as constants, which is exact as long as no weight is changed: no shown input changes
+            them.
         heads: of attention; the others' results are held as constants, which is exact as long as no input is changed.
         channels: of the results.
         outputs: names of results.
@@ -78,7 +87,7 @@ def select(trace: Trace, wanted: Slice) -> Selection:
     missing = [name for name in names if name not in trace.outputs]
     if missing:
         raise ConfigError(f"There is no result {missing[0]!r}: the block gives {', '.join(trace.outputs)}.")
-    _check_members(graph, wanted)
+    _check_members(graph, wanted, [graph.labels(trace.outputs[name]) for name in names])
     inside, outside = _dependence(graph, wanted)
     held = _held(graph, wanted) & inside
     formula = (inside | ~outside) & ~held
@@ -164,16 +173,24 @@ def _walk_back(steps: Iterable[Step], needed: Mask, formula: Mask) -> None:
             needed[step.lines[1][shown.any(1)]] = True
 
 
-def _check_members(graph: Graph, wanted: Slice) -> None:
-    for family, members in wanted.chosen("token", "sequence", "atom", "head").items():
-        highest = -1
-        for step in graph.steps:
-            for slot in FAMILIES[family]:
-                if slot in step.labels:
-                    highest = max(highest, int(step.labels[slot].max()))
-        beyond = [member for member in members if member > highest]
-        if beyond and highest >= 0:
-            first = 0 if family == "head" else 1
+def members_of(graph: Graph, family: str) -> int:
+    """Return how many members of a family ("token", ...) the cells of a computation are about."""
+    return max((_highest(step.labels, family) for step in graph.steps), default=-1) + 1
+
+
+def _highest(labels: Labels, family: str) -> int:
+    return max((int(labels[slot].max()) for slot in FAMILIES[family] if slot in labels), default=-1)
+
+
+def _check_members(graph: Graph, wanted: Slice, results: Iterable[Labels]) -> None:
+    counts = {"channel": max((_highest(labels, "channel") for labels in results), default=-1) + 1}
+    for family, members in wanted.chosen("token", "sequence", "atom", "head", "channel").items():
+        count = counts[family] if family in counts else members_of(graph, family)
+        option, first = _OPTIONS[family]
+        beyond = [member for member in members if member >= count]
+        if beyond and not count:
+            raise ConfigError(f"This block has no {family}s to choose from: leave {option} out.")
+        if beyond:
             raise ConfigError(
-                f"There is no {family} {beyond[0] + first} in this block: expected {first} to {highest + first}."
+                f"There is no {family} {beyond[0] + first} in this block: expected {first} to {count - 1 + first}."
             )

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from anfinsen.common.errors import ConfigError
 
 from .annotations import WEIGHT_SLOTS, weight_labels
+from .calls import double_precision
 from .graph import Graph, Ids, Step
 from .slots import Names, known_sizes, parse_axes, shape_text
 from .tracer import KeepDouble, Tracer
@@ -350,7 +350,7 @@ def _cells(tracer: Tracer, results: Mapping[str, Tensor]) -> dict[str, Ids]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), KeepDouble():  # type: ignore[no-untyped-call]  # PyTorch has no types
+    with double_precision(), KeepDouble():  # type: ignore[no-untyped-call]  # PyTorch has no types
         yield
 
 
@@ -358,7 +358,7 @@ def _quiet() -> Iterator[None]:
 def _recording(tracer: Tracer) -> Iterator[None]:
     token = _active.set(tracer)
     try:
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
+        with double_precision(), tracer:
             yield
     finally:
         _active.reset(token)

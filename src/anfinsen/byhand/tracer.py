@@ -2,70 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from anfinsen.common.errors import ConfigError
+from anfinsen.common.errors import ConfigError, NonFiniteError
 
+from .calls import LOWER, Call, base_name, changed_by, keep_double, places_of, tensors_of
 from .graph import INFINITY, Graph, Ids, Kind, Step
 from .slots import Labels, along_lines, axis_labels, known_sizes, merge, product_labels
 
 # Views that PyTorch does not declare as such.
 _VIEWS = {"_unsafe_view", "_reshape_alias", "lift_fresh", "squeeze_", "unsqueeze_", "t_", "transpose_"}
-# Operations that take only the shape of their argument.
 _READS = {"_local_scalar_dense", "equal"}  # numbers that Python code reads, to choose its way by
+# Operations that take only the shape of their argument.
 _FACTORIES = {"ones_like", "zeros_like", "full_like", "empty_like", "rand_like", "randn_like"}
+_FOLLOWED = {"scatter.value"}  # positions that formulas compare with
 
 Operand = Tensor | Ids | float | int
 Handler = Callable[["Tracer", "Call"], Ids | tuple[Ids | None, ...]]
 """Makes the steps of one operation and returns the cells of its results."""
-
-
-class Call:
-    """One operation with its arguments and results.
-
-    Attributes:
-        name: such as "add" or "sum.dim_IntList"; those that write in place are named as those that do not.
-        args, kwargs: as given. out: the first result; outs: all.
-    """
-
-    def __init__(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outs: Any) -> None:
-        self.name, self.args = name, args
-        self.outs: tuple[Any, ...] = tuple(outs) if isinstance(outs, (tuple, list)) else (outs,)
-        # Arguments left out, by name, with their defaults.
-        self.kwargs = {
-            argument.name: argument.default_value
-            for argument in func._schema.arguments[len(args) :]
-            if argument.has_default_value()
-        } | kwargs
-        self._names = [argument.name for argument in func._schema.arguments]
-
-    @property
-    def out(self) -> Tensor:
-        """Return the first result."""
-        result: Tensor = self.outs[0]
-        return result
-
-    def get(self, position: int) -> Any:
-        """Return the argument at ``position``, its default if it was left out."""
-        return self.args[position] if position < len(self.args) else self.kwargs[self._names[position]]
-
-    def replaced(self, swap: Callable[[Tensor], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with every tensor swapped."""
-
-        def one(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return swap(value)
-            return [one(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-        return tuple(one(value) for value in self.args), {name: one(value) for name, value in self.kwargs.items()}
 
 
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has no types here
@@ -83,12 +47,13 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
         self._constants: set[int] = set()
         self._kept: list[Any] = []  # storages whose address must not be given to others while this lives
         self._before: dict[int, Ids] = {}
+        self._choices: set[int] = set()  # storages of positions that were found by comparing (of the largest element)
 
     # Sources
 
     def register(self, tensor: Tensor, kind: Kind, name: str, axes: Sequence[str | None] | Labels = ()) -> Step:
         """Make the elements of a contiguous ``tensor`` cells that come from outside of the computation."""
-        values = tensor.detach().to(torch.float64).numpy().copy()
+        values = _numbers(tensor, name)
         labels = dict(axes) if isinstance(axes, dict) else axis_labels(values.shape, axes or (None,) * values.ndim)
         step = self.graph.add(kind, name, values, labels, scope=self.scope)
         self._write(tensor, np.arange(step.start, step.stop, dtype=np.int32).reshape(step.shape))
@@ -175,16 +140,32 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
             labels = merge(found, values.dim())
             if any("p" not in each for each, ids in zip(found, order, strict=True) if _spread(ids) == values.numel()):
                 labels.pop("p", None)  # a part with something else is no longer that part
-        return self._add(name, template.format(*written), values, labels, operands=arrays)
+        masks: NDArray[np.bool_] | bool = False
+        if not torch.isfinite(values).all():
+            shape = tuple(values.shape)
+            low = [self._low(operand, shape) for operand in operands]  # where operands are a mask's -inf
+            template = _kept_low(template, [n for n, found in enumerate(low) if found.any()])
+            masks = np.asarray(np.logical_or.reduce([np.zeros(shape, bool), *low]), bool)
+        return self._add(name, template.format(*written), values, labels, operands=arrays, masks=masks)
+
+    def _low(self, operand: Operand, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        if isinstance(operand, (Tensor, np.ndarray)):
+            return np.asarray(self.graph.values(np.broadcast_to(self.ids(operand), shape)) <= -INFINITY)
+        return np.full(shape, operand <= -INFINITY)
 
     def reduce(self, name: str, template: str, values: Tensor, lines: Ids, *operands: Operand) -> Ids:
         """Record an operation on each row of ``lines`` [*shape of values, length]."""
+        if not lines.shape[-1]:
+            return self.ids(values.detach().clone())  # of nothing: a number
         labels = along_lines(self.graph.labels(lines), lines.ndim)
         arrays = [np.broadcast_to(self.ids(operand), tuple(values.shape)) for operand in operands]
-        return self._add(name, template, values, labels, operands=arrays, lines=[lines])
+        masks = template.startswith(("MAX(", "MIN("))
+        return self._add(name, template, values, labels, operands=arrays, lines=[lines], masks=masks)
 
     def dot(self, name: str, values: Tensor, left: Ids, right: Ids, *plus: Operand) -> Ids:
         """Record left · right (+ plus): [batch, m, length] and [batch, n, length] give [batch, m, n]."""
+        if not left.shape[-1]:
+            return np.broadcast_to(self.ids(plus[0] if plus else values.detach().clone()), tuple(values.shape))
         labels = product_labels(
             along_lines(self.graph.labels(left), left.ndim), along_lines(self.graph.labels(right), right.ndim)
         )
@@ -198,6 +179,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
 
     def pairwise(self, name: str, template: str, values: Tensor, left: Ids, right: Ids) -> Ids:
         """Record an operation on each row of ``left`` with each row of ``right``, as :meth:`dot` does."""
+        if not left.shape[-1]:
+            return self.ids(values.detach().clone())
         labels = product_labels(
             along_lines(self.graph.labels(left), left.ndim), along_lines(self.graph.labels(right), right.ndim)
         )
@@ -212,12 +195,14 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
         *,
         operands: Sequence[Ids] = (),
         lines: Sequence[Ids] = (),
+        masks: NDArray[np.bool_] | bool = False,
     ) -> Ids:
         step = self.graph.add(
             "formula",
             ": ".join([*self.titles, name]),
-            values.detach().to(torch.float64).numpy().copy(),
+            _numbers(values, name),
             labels,
+            masks=masks,
             scope=self.scope,
             template=template,
             operands=operands,
@@ -234,37 +219,72 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
         """Run ``func`` and record it if it works on recorded tensors."""
         from .operations import handler_of
 
-        keywords = keep_double(func, args, dict(kwargs or {}))
-        tensors = list(_tensors((args, list(keywords.values()))))
+        keywords = keep_double(dict(kwargs or {}))
+        tensors = list(tensors_of((args, list(keywords.values()))))
         packet = func._schema.name.split("::")[1]
-        made = packet in _FACTORIES | _VIEWS | _READS or packet.startswith("new_")
-        if func.is_view or made or not any(self.depends(tensor) for tensor in tensors):
+        traced = any(self.depends(tensor) for tensor in tensors)
+        if func.is_view or packet in _VIEWS:
             outs = func(*args, **keywords)
-            for changed in () if packet in _VIEWS else _changed(func, args, keywords):
+            here = {_key(tensor) for tensor in tensors}
+            if not traced or all(_key(out) in here for out in tensors_of(outs)):
+                return outs
+            return self._decomposed(func, args, keywords, composite=True)  # it had to copy
+        made = packet in _FACTORIES | _READS or packet.startswith("new_")
+        if not made and any(_key(tensor) in self._choices for tensor in tensors):
+            raise ConfigError(self._unfollowed(func))
+        if made or not traced:
+            outs = func(*args, **keywords)
+            if "empty" in packet:
+                outs.zero_()  # what happens to stand in memory must not get into formulas
+            for changed in changed_by(func, args, keywords):
                 self._forget(changed)
             return outs
-        name, changed_argument = _base_name(func, args, keywords)
-        handler = handler_of(name)
+        for tensor in tensors:
+            _check_real(tensor, str(func))
+        name, changed_argument = base_name(func, args, keywords)
+        if name not in _FOLLOWED and any(self.depends(tensor) for tensor in places_of(func, args, keywords)):
+            raise ConfigError(self._unfollowed(func))
+        handler = handler_of(name, func.namespace)
         if handler is None:
-            return self._decomposed(func, name, args, keywords)
-        floating = [t for t in tensors if t.is_floating_point() or self.depends(t)]
-        self._before = {id(tensor): self._look_up(tensor) for tensor in floating}
+            return self._decomposed(func, args, keywords)
+        written = changed_by(func, args, keywords)
+        known = [t for t in tensors if t.is_floating_point() or self.depends(t)]
+        self._before = {id(tensor): self._look_up(tensor) for tensor in (*known, *written)}
         target = keywords.pop("out", None)
         outs = func(*args, **keywords) if target is None else func(*args, **keywords, out=target)
-        cells = handler(self, Call(name, func, args, keywords, outs))
+        call = Call(name, func, args, keywords, outs)
+        cells = handler(self, call)
+        call.check_read()
         self._before = {}
-        for out, ids in zip(
-            outs if isinstance(outs, (tuple, list)) else (outs,),
-            cells if isinstance(cells, tuple) else (cells,),
-            strict=False,
-        ):
-            if ids is not None:
-                self._constants.discard(_key(out))
-                self._write(out, np.broadcast_to(ids, tuple(out.shape)))
+        for out, ids in zip(call.outs, cells if isinstance(cells, tuple) else (cells,), strict=False):
+            self._follow(func, out, ids)
         return outs if changed_argument is None else changed_argument
 
-    def _decomposed(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        rule = decomposition_table.get(func)
+    def _follow(self, func: Any, out: Any, ids: Ids | None) -> None:
+        """Say which cells a result has; None: it has none, and nothing may be computed from it."""
+        if not isinstance(out, Tensor):
+            return
+        if out.dtype in LOWER and ids is not None:
+            raise ConfigError(
+                f"Operation {func} (in {self.scope or 'the block'}) writes into a tensor of {out.dtype}, which "
+                "would lose digits that formulas keep: make it inside of the function, or of float64."
+            )
+        self._constants.discard(_key(out))
+        if ids is None:
+            self._choices.add(_key(out))
+            self._kept.append(out.untyped_storage())
+        else:
+            self._write(out, np.broadcast_to(ids, tuple(out.shape)))
+
+    def _unfollowed(self, func: Any) -> str:
+        return (
+            f"Operation {func} (in {self.scope or 'the block'}) picks elements at positions that the inputs decide, "
+            "which formulas could not follow when an input is changed: choose a smaller block without it."
+        )
+
+    def _decomposed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, composite: bool = False) -> Any:
+        """Take an operation apart; ``composite``: as PyTorch's own kernel does it."""
+        rule = None if composite else decomposition_table.get(func)
         with self:
             result = func.decompose(*args, **kwargs) if rule is None else rule(*args, **kwargs)
         if result is NotImplemented:
@@ -289,22 +309,46 @@ class KeepDouble(TorchDispatchMode):  # type: ignore[no-untyped-call]  # likewis
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run ``func``."""
-        return func(*args, **keep_double(func, args, dict(kwargs or {})))
-
-
-def keep_double(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return ``kwargs`` without a cast of double precision numbers to fewer digits."""
-    lower = (torch.float32, torch.bfloat16, torch.float16)
-    if func is torch.ops.aten._to_copy.default and kwargs.get("dtype") in lower and args[0].dtype == torch.float64:
-        return kwargs | {"dtype": torch.float64}
-    return kwargs
+        outs = func(*args, **keep_double(dict(kwargs or {})))
+        return outs.zero_() if "empty" in func._schema.name and isinstance(outs, Tensor) else outs
 
 
 def literal(number: float | int) -> str:
-    """Return ``number`` as formulas write it, all digits, in brackets if negative."""
+    """Return ``number`` as formulas write it, all digits, in brackets if negative.
+
+    Raises:
+        NonFiniteError: it is NaN, which spreadsheets do not have.
+    """
+    if math.isnan(number):
+        raise NonFiniteError("A formula would hold NaN, which spreadsheets do not have: choose a smaller block.")
     value = min(max(float(number), -INFINITY), INFINITY)
     text = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value).upper()
     return f"({text})" if value < 0 else text
+
+
+def _numbers(tensor: Tensor, name: str) -> NDArray[np.float64]:
+    """Return the values of a tensor, as they are now."""
+    _check_real(tensor, name)
+    values: NDArray[np.float64] = tensor.detach().to(torch.float64).numpy().copy()
+    return values
+
+
+def _check_real(tensor: Tensor, name: str) -> None:
+    if tensor.is_complex():
+        raise ConfigError(f"{name!r} holds complex numbers, which spreadsheet formulas do not have: use real ones.")
+
+
+def _kept_low(template: str, low: list[int]) -> str:
+    """Return ``template`` such that -inf, which cells hold as a number, stays that number when it is scaled.
+
+    Args:
+        template: of an element-wise operation. low: which operands are -inf somewhere.
+    """
+    sums = template in ("{0}+{1}", "{0}-{1}") and len(low) < 2
+    if not low or sums or template.startswith(("IF(", "MAX(", "MIN(")):
+        return template
+    smallest = ",".join(f"{{{n}}}" for n in low)
+    return f"IF(MIN({smallest})<={literal(-INFINITY)},{literal(-INFINITY)},{template})"
 
 
 def _spread(ids: Ids) -> int:
@@ -314,30 +358,3 @@ def _spread(ids: Ids) -> int:
 
 def _key(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
-
-
-def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """Return the tensors that ``func`` writes to."""
-    found = []
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            found.append(args[position] if position < len(args) else kwargs.get(argument.name))
-    return [tensor for tensor in found if isinstance(tensor, Tensor)]
-
-
-def _base_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Tensor | None]:
-    """Return "add.Tensor" also for ``add_.Tensor``, and "mm" for ``mm.out``; and what an in-place call returns."""
-    packet, overload = func._schema.name.split("::")[1], func._schema.overload_name
-    changed = _changed(func, args, kwargs)
-    if packet.endswith("_") and changed:
-        packet = packet[:-1]
-    overload = {"out": "", "default": ""}.get(overload, overload).removesuffix("_out")
-    return (f"{packet}.{overload}" if overload else packet), (changed[0] if changed and packet else None)

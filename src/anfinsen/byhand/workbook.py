@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anfinsen.common.errors import MissingExtraError
+from anfinsen.common.errors import MissingExtraError, OutputError
 from anfinsen.common.files import atomic_path
 
 from .equations import equation
@@ -31,9 +31,9 @@ COLOURS = {
     "output": "#D9EAD3",
 }
 LEGEND = {
-    "input": "input: what the block was given. Change one, and everything follows",
-    "weight": "weight: what the model has learnt. Change one, and everything follows",
-    "constant": "outside of the slice: an input there, or what follows from such inputs alone; a number",
+    "input": "input: what the block was given. Change one, and every formula follows",
+    "weight": "weight: what the model has learnt. Change one, and every formula follows; grey numbers do not",
+    "constant": "outside of the slice: a number that no input shown here changes; a changed weight might",
     "held": "held: outside of the slice, a number; would change if you changed an input",
     "formula": "intermediate result: a formula",
     "output": "result of the block: a formula",
@@ -80,10 +80,13 @@ def write_sheets(path: Path, make: Callable[[Any], Sheets]) -> WorkbookFacts:
     xlsxwriter = _library()
     with atomic_path(path) as temporary:
         book = xlsxwriter.Workbook(str(temporary), {"strings_to_numbers": False, "nan_inf_to_errors": False})
+        facts = make(book).write(path)
         try:
-            facts = make(book).write(path)
-        finally:
             book.close()
+        except xlsxwriter.exceptions.XlsxWriterException as error:
+            raise OutputError(
+                f"Cannot write {path}: {error}. Choose another folder with --out, or free space and check permissions."
+            ) from error
     return facts
 
 

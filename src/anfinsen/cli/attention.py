@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,8 +72,8 @@ def attention(
     request = _one_job(job)
     folder = out / request.folder
     check_attention_target(folder, overwrite=overwrite)
-    prepare_output(out)
-    with Terminal() as terminal:
+    with _no_empty_folder(out), Terminal() as terminal:
+        prepare_output(out)
         request = _with_alignments(request, searching, cache, terminal)
         study = study_attention(request.job, options, notes=request.notes, structure=structure, progress=terminal)
         terminal.stage("Writing results", 1)
@@ -79,6 +81,18 @@ def attention(
         terminal.clear()
     _show(study, folder)
     return 0
+
+
+@contextmanager
+def _no_empty_folder(out: Path) -> Iterator[None]:
+    """Leave no folder behind that was made here and that nothing was written into."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # not made, or not empty
+                folder.rmdir()
 
 
 def _one_job(path: Path) -> JobRequest:

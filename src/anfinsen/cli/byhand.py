@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from anfinsen.common.errors import ConfigError, JobError
+from anfinsen.common.errors import ConfigError, JobError, OutputError
+from anfinsen.common.files import atomic_path
 
 from .arguments import Device, Model, Recycles, Steps, Weights, predict_options
 
 if TYPE_CHECKING:
-    from anfinsen.byhand import Slice
-    from anfinsen.inference import PredictOptions
+    from anfinsen.byhand import Exercise, Plan, Slice
+    from anfinsen.inference import PredictOptions, Predictor
     from anfinsen.jobs import Job
 
 
@@ -71,12 +74,21 @@ def byhand(
     device: Device = "cpu",
 ) -> int:
     """Write what a block of a model computes on a job as a workbook of live formulas that agree with the model."""
+    of_block: dict[str, object] = {
+        "--block": block, "--out": out, "--page": page, "--exercise": exercise, "--tokens": tokens, "--rows": rows,
+        "--heads": heads, "--channels": channels, "--hold": hold or None, "--call": None if call == -1 else call,
+        "--seed": seed, "--recycles": recycles, "--steps": steps,
+    }  # fmt: skip
     if gallery is not None:
-        if block is not None or names:
-            raise ConfigError("Option --gallery writes a set of its own: give it without --block and --list.")
+        others: dict[str, object] = {"--list": names or None, "--model": model, "--weights": weights}
+        _refuse("--gallery writes a set of its own", of_block | others)
         return _gallery(job, gallery, only, small, device)
     if only is not None or small:
         raise ConfigError("Options --only and --small belong to --gallery FOLDER: add it, or leave them out.")
+    if names:
+        _refuse("--list names the blocks of a model and runs nothing", of_block | {"a job": job})
+    if call < -1:
+        raise ConfigError(f"Option --call is {call}: expected the number of a call, from 0, or -1 for the last.")
     # Imported here: torch takes seconds, and --help should not.
     from anfinsen.byhand import (
         Names,
@@ -85,9 +97,6 @@ def byhand(
         make_plan,
         plan_that_fits,
         trace,
-        write_exercise,
-        write_page,
-        write_workbook,
     )
     from anfinsen.inference import make_predictor
     from anfinsen.inference.network_run import network_run
@@ -101,12 +110,9 @@ def byhand(
     if job is None or block is None:
         missing = "a job file" if job is None else "--block"
         raise ConfigError(f"A workbook needs {missing}: `anfinsen byhand --list` names the blocks of a model.")
-    target = out or Path(f"{re.sub(r'[^A-Za-z0-9]+', '-', block).strip('-')}.xlsx")
-    if target.suffix.lower() != ".xlsx":
-        raise ConfigError(f"Option --out is {str(target)!r}: expected a name that ends in .xlsx.")
-    if page is not None and page.suffix.lower() != ".html":
-        raise ConfigError(f"Option --page is {str(page)!r}: expected a name that ends in .html.")
+    target = _targets(block, out, page)
     predictor = make_predictor(options)
+    _note_unused(predictor, steps, recycles)
     request = _one_job(job)
     run = network_run(predictor, request)
     info = block_info(run.model, block)
@@ -121,12 +127,57 @@ def byhand(
     )
     plan = plan_that_fits(recorded, wanted) if tokens is None else make_plan(recorded, wanted)
     questions = None if exercise is None else make_exercise(plan, exercise)
-    facts = write_workbook(plan, target) if questions is None else write_exercise(questions, target)
-    given = ", ".join(f"{count:,} {kind}" for kind, count in facts.numbers.items() if count)
-    typer.echo(f"{facts.path}: {facts.formulas:,} formulas over {given} cells ({info.does}).")
-    if page is not None:
-        typer.echo(f"{write_page(plan, page, questions)}: the same as a page.")
+    _write(plan, questions, target, page, info.does)
     return 0
+
+
+def _write(plan: Plan, questions: Exercise | None, target: Path, page: Path | None, does: str) -> None:
+    from anfinsen.byhand import page_html, write_exercise, write_workbook
+
+    with ExitStack() as files:
+        if page is not None:
+            # Under its own name only once the workbook is whole: both are there, or none.
+            text = page_html(plan, questions)
+            files.enter_context(atomic_path(page)).write_text(text, encoding="utf-8")
+        facts = write_workbook(plan, target) if questions is None else write_exercise(questions, target)
+    given = ", ".join(f"{count:,} {kind}" for kind, count in facts.numbers.items() if count)
+    typer.echo(f"{facts.path}: {facts.formulas:,} formulas over {given} cells ({does}).")
+    if page is not None:
+        typer.echo(f"{page}: the same as a page.")
+
+
+def _note_unused(predictor: Predictor, steps: int | None, recycles: int | None) -> None:
+    for name, value, used in (("steps", steps, predictor.steps), ("recycles", recycles, predictor.recycles)):
+        if value and not used:
+            typer.echo(f"note: {predictor.weights.name} knows no number of {name}: --{name} is not used.", err=True)
+
+
+def _refuse(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would do nothing."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ConfigError(f"Option {what}: give it without {' and '.join(given)}.")
+
+
+def _targets(block: str, out: Path | None, page: Path | None) -> Path:
+    """Return the name of the workbook, once both files are such as can be written."""
+    target = out or Path(f"{re.sub(r'[^A-Za-z0-9]+', '-', block).strip('-')}.xlsx")
+    if target.suffix.lower() != ".xlsx":
+        raise ConfigError(f"Option --out is {str(target)!r}: expected a name that ends in .xlsx.")
+    if page is not None and page.suffix.lower() != ".html":
+        raise ConfigError(f"Option --page is {str(page)!r}: expected a name that ends in .html.")
+    for option, path in (("--out", target), ("--page", page)):
+        if path is not None:
+            _check_target(option, path)
+    return target
+
+
+def _check_target(option: str, path: Path) -> None:
+    """Refuse a file that could not be written, before time is spent on what goes into it."""
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    reason = "it is a folder" if path.is_dir() else None if above.is_dir() else f"{above} is no folder"
+    if reason is not None:
+        raise OutputError(f"Option {option} is {str(path)!r}, but {reason}: choose another file.")
 
 
 def _gallery(job: Path | None, folder: Path, only: str | None, small: bool, device: str) -> int:

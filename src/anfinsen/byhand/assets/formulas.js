@@ -148,7 +148,13 @@ const FUNCTIONS = {
   ACOS: [Math.acos, "arccos"],
   ATAN: [Math.atan, "arctan"],
   ATAN2: [(x, y) => Math.atan2(y, x), "angle of"],
+  TAN: [Math.tan, "tan"],
+  ASIN: [Math.asin, "arcsin"],
+  SINH: [Math.sinh, "sinh"],
+  COSH: [Math.cosh, "cosh"],
   TANH: [Math.tanh, "tanh"],
+  ASINH: [Math.asinh, "arsinh"],
+  TRUNC: [Math.trunc, "whole part of"],
   NORMSDIST: [normal, "Φ"],
   IF: [(condition, a, b) => (condition ? a : b), "if"],
 };

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from anfinsen.common.errors import ConfigError
+from anfinsen.common.errors import ConfigError, OutputError
 
 from ..plan import Plan, make_plan
 from ..workbook import WorkbookFacts, write_workbook
@@ -66,10 +66,15 @@ def write_gallery(
 
     Raises:
         ConfigError: there is no entry of that name. MissingExtraError: XlsxWriter is not installed.
-        OutputError: a file cannot be written.
+        OutputError: the folder or a file cannot be written.
     """
     chosen = entries(only)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot make the folder {folder} for the gallery: {error.strerror}. Choose another one with --gallery."
+        ) from error
     for entry in chosen:
         yield write_workbook(plan_of(record(entry, losses)), folder / f"{entry.name}-small.xlsx")
         if sources is not None:
