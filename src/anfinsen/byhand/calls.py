@@ -83,10 +83,6 @@ class Call:
                 )
 
 
-def _first(args: tuple[Any, ...]) -> Tensor:
-    return next(tensors_of(args))
-
-
 def arguments_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return all arguments by name, those left out with their defaults."""
     values = {}
