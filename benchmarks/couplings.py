@@ -22,9 +22,10 @@ import numpy as np
 from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families, depth_class
 
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
+from anfinsen.alignments.couplings.contacts import Calibration
 
 LEAST_SEPARATION = 6
-MOST_Z = 12.0
+MOST_Z = Calibration.highest_z
 HALF_DEPTHS = (0, 1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200)
 
 

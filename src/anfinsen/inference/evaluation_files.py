@@ -137,9 +137,9 @@ def unmatched(tasks: Sequence[Comparison], references: Sequence[Path], classes: 
     """
     notes = []
     models = list(dict.fromkeys(task.model for task in tasks))
+    files = [file for path in references for file in _structures(path, "Reference")]
     for model in models:
         used = {task.reference for task in tasks if task.model == model}
-        files = [file for path in references for file in _structures(path, "Reference")]
         lost = [entry_name(file) for file in files if file not in used]
         if lost:
             of = f" of {model}" if len(models) > 1 else ""

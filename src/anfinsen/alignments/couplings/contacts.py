@@ -15,7 +15,7 @@ MIN_SEPARATION = 6  # nearer pairs touch by their place in a helix or turn, and 
 
 @dataclass(frozen=True)
 class Calibration:
-    """log odds of a contact = intercept + by_z z Neff / (Neff + half_depth), with z at most ``highest_z``.
+    """log odds of a contact = intercept + by_z z Neff / (Neff + half_depth), z cut at ``highest_z`` on both sides.
 
     A strong coupling says the less, the fewer relatives it was seen in.
     """
