@@ -2,14 +2,15 @@
 
 Run: python benchmarks/images.py DATA --results FOLDER [--write docs/results.md] [--plot docs/images/image-steps.svg]
      [--parts clip,comparison,guidance,steps,edits] [--limit 500] [--sweep 64] [--edits 32] [--workers 1] [--threads 1]
+     [--splits test,heldout]
 DATA is the folder that `scripts/image_data.py` makes. The bundled weights are used, or those of --weights NAME=FILE.
 Captions are those of scenes of the split `test`, and of `heldout`, where one combination of shape and colour was never
-seen in training; nothing is tuned on either. Attributes are read back from the pictures by a program that knows the
-renderer (`anfinsen.images.checker`). Fréchet and kernel distance are in the features of our own CLIP: they are not the
-FID and KID of the literature. All arms draw the same captions from the same seeds; brackets: 95 % bootstrap over
-pictures. FOLDER keeps a record of each arm and its pictures; an interrupted run goes on, and arms whose weights or
-settings changed are drawn anew. Prints Markdown tables; --write puts them into a page between the comments
-`<!-- images: begin -->` and `<!-- images: end -->`.
+seen in training; nothing is tuned on either (`--splits validation` is for that). Attributes are read back from the
+pictures by a program that knows the renderer (`anfinsen.images.checker`). Fréchet and kernel distance are in the
+features of our own CLIP: they are not the FID and KID of the literature. All arms draw the same captions from the same
+seeds; brackets: 95 % bootstrap over pictures. FOLDER keeps a record of each arm and its pictures; an interrupted run
+goes on, and arms whose weights or settings changed are drawn anew. Prints Markdown tables; --write puts them into a
+page between the comments `<!-- images: begin -->` and `<!-- images: end -->`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import images_arms as arms
@@ -33,9 +34,11 @@ from images_arms import Arm, Record, Records, Setting
 
 from anfinsen.common.errors import AnfinsenError, ConfigError
 from anfinsen.images.datasets import ImageTextDataset, from_bytes
+from anfinsen.inference.images.shared import CANDIDATES
 
 PARTS = ("clip", "comparison", "guidance", "steps", "edits")
 CLIP, VARIATIONS, INTERPOLATION = "CLIP", "variations", "interpolation"
+UNCHOSEN = "variations, not chosen among several"
 EACH = 2  # variations of a picture
 BLOCK = "images"
 
@@ -48,14 +51,15 @@ class Plan:
     limit: int
     sweep: int
     edits: int
+    splits: tuple[str, ...] = arms.SPLITS
 
     @property
     def drawn(self) -> dict[str, list[Arm]]:
         """Return the arms of each part that draws from captions."""
         every = {
-            "comparison": arms.comparison_arms(self.limit),
-            "guidance": arms.guidance_arms(self.sweep),
-            "steps": arms.step_arms(self.sweep),
+            "comparison": arms.comparison_arms(self.limit, self.splits),
+            "guidance": arms.guidance_arms(self.sweep, self.splits[0]),
+            "steps": arms.step_arms(self.sweep, self.splits[0]),
         }
         return {part: found for part, found in every.items() if part in self.parts}
 
@@ -65,7 +69,11 @@ class Plan:
         found = [Arm(CLIP, CLIP, "", 0)] if "clip" in self.parts else []
         found += [arm for each in self.drawn.values() for arm in each]
         if "edits" in self.parts:
-            found += [Arm(name, name, "test", self.edits) for name in (VARIATIONS, INTERPOLATION)]
+            found += [
+                Arm(VARIATIONS, VARIATIONS, self.splits[0], self.edits),
+                Arm(UNCHOSEN, VARIATIONS, self.splits[0], self.edits, candidates=1),
+                Arm(INTERPOLATION, INTERPOLATION, self.splits[0], self.edits),
+            ]
         return found
 
 
@@ -77,6 +85,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=500, help="pictures of each arm of the comparison")
     parser.add_argument("--sweep", type=int, default=64, help="pictures of each arm of a sweep")
     parser.add_argument("--edits", type=int, default=32, help="pictures that are varied, and pairs between which to go")
+    parser.add_argument("--splits", default=",".join(arms.SPLITS), help="of the comparison; others take the first")
     parser.add_argument("--steps", type=int, default=0, help="of the decoder where no sweep says; 0: the product's")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--workers", type=int, default=1, help="processes, an arm each")
@@ -88,6 +97,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = set(args.parts.split(",")) - set(PARTS)
     if unknown:
         raise ConfigError(f"Unknown part {sorted(unknown)[0]!r}: expected some of {', '.join(PARTS)}.")
+    unknown = set(args.splits.split(",")) - set(tables.SPLITS)
+    if unknown:
+        raise ConfigError(f"Unknown split {sorted(unknown)[0]!r}: expected some of {', '.join(tables.SPLITS)}.")
     return args
 
 
@@ -107,7 +119,12 @@ def work(arm: Arm, setting: Setting) -> tuple[Record, np.ndarray | None]:
     what = arms.Prompts(setting.data, arm.split, several * arm.pictures)
     pictures, steps = from_bytes(what.pictures), setting.steps or None
     if arm.model == VARIATIONS:
-        return record | scores.variation_record(pipe, pictures, what.scenes, EACH, setting.seed, steps), None
+        own = pipe.options
+        try:
+            pipe.options = replace(own, candidates=arm.candidates or own.candidates)
+            return record | scores.variation_record(pipe, pictures, what.scenes, EACH, setting.seed, steps), None
+        finally:
+            pipe.options = own
     return record | scores.interpolation_record(pipe, pictures, arm.pictures, setting.seed, steps), None
 
 
@@ -168,7 +185,11 @@ def report(plan: Plan, found: dict[str, Record], records: Records, plot: Path | 
         parts.append(tables.steps_table(found, drawn["steps"], apart))
         if plot:
             tables.plot_steps(plot, found, drawn["steps"], apart)
-    parts.append(tables.edit_tables(found.get(VARIATIONS), found.get(INTERPOLATION)))
+    varied = {
+        f"best of {CANDIDATES} by CLIP, %": found.get(VARIATIONS),
+        "one each, %": found.get(UNCHOSEN),
+    }
+    parts.append(tables.edit_tables(varied, found.get(INTERPOLATION), plan.splits[0]))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -180,7 +201,7 @@ def made_by(plan: Plan, setting: Setting, found: dict[str, Record]) -> str:
     if "comparison" in plan.parts:
         told.append(f"The comparison draws {plan.limit} captions of each split.")
     if {"guidance", "steps"} & set(plan.parts):
-        told.append(f"A sweep draws {plan.sweep} captions of `test` in each arm.")
+        told.append(f"A sweep draws {plan.sweep} captions of `{plan.splits[0]}` in each arm.")
     reference = {row["reference"] for row in found.values() if "reference" in row}
     if reference:
         told.append(
@@ -194,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = options(arguments)
     if args.write:
         pages.with_block(args.write, BLOCK, "")  # before hours are spent
-    plan = Plan(tuple(args.parts.split(",")), args.limit, args.sweep, args.edits)
+    plan = Plan(tuple(args.parts.split(",")), args.limit, args.sweep, args.edits, tuple(args.splits.split(",")))
     setting = Setting(args.data, arms.files_of(args.weights), args.seed, args.threads, args.steps)
     records = Records(args.results)
     found = run_all(plan.tasks, setting, records, args.workers)

@@ -31,6 +31,7 @@ from anfinsen.weights import WeightsInfo
 from anfinsen.weights.images import CLIP, tokenizer_of
 
 BATCH = 32
+SPLITS = ("test", "heldout")
 REAL, DALLE1, DALLE2 = "real pictures", "DALL·E 1", "DALL·E 2"
 NETWORKS = {
     DALLE1: ("dalle1-dvae", "dalle1-transformer"),
@@ -71,11 +72,11 @@ class Arm:
     restored: bool = False
 
 
-def comparison_arms(limit: int) -> list[Arm]:
+def comparison_arms(limit: int, splits: Sequence[str] = SPLITS) -> list[Arm]:
     """DALL·E 2 against DALL·E 1, on combinations that training has seen and on others; sweeps draw no candidates."""
     return [
         arm
-        for split in ("test", "heldout")
+        for split in splits
         for arm in (
             Arm(f"{split}: {REAL}", REAL, split, limit),
             Arm(f"{split}: {DALLE2} re-ranked", DALLE2, split, limit, counted=True),
@@ -89,14 +90,14 @@ def comparison_arms(limit: int) -> list[Arm]:
     ]
 
 
-def guidance_arms(limit: int) -> list[Arm]:
-    return [Arm(f"guidance {value:g}", DALLE2, "test", limit, guidance=value, candidates=1) for value in GUIDANCES]
+def guidance_arms(limit: int, split: str = SPLITS[0]) -> list[Arm]:
+    return [Arm(f"guidance {value:g}", DALLE2, split, limit, guidance=value, candidates=1) for value in GUIDANCES]
 
 
-def step_arms(limit: int) -> list[Arm]:
+def step_arms(limit: int, split: str = SPLITS[0]) -> list[Arm]:
     """Each sampler with each number of steps, cheapest first."""
     return [
-        Arm(f"{sampler}, {steps} steps", DALLE2, "test", limit, steps=steps, sampler=sampler, candidates=1)
+        Arm(f"{sampler}, {steps} steps", DALLE2, split, limit, steps=steps, sampler=sampler, candidates=1)
         for steps in STEPS
         for sampler in SAMPLERS
     ]

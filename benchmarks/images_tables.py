@@ -31,6 +31,7 @@ NAMES = {
 SPLITS = {
     "test": "Combinations of shape and colour seen in training",
     "heldout": "A combination never seen in training",
+    "validation": "Of the split that choices are made on",
 }
 TOLD = {"euler": "Euler (DDIM)", "heun": "Heun", "ancestral": "ancestral (DDPM)", "edm-stochastic": "EDM stochastic"}
 CALLS = {"euler": 1, "heun": 2, "ancestral": 1, "edm-stochastic": 2}  # of the denoiser in a step
@@ -107,7 +108,7 @@ def comparison_tables(records: Mapping[str, Record], arms: Sequence[Arm]) -> str
         far = [[_short(arm), f"{row['frechet']:.4f}", _kernel(row), number(row["clip_scores"])] for arm, row in chosen]
         head = ["", "Fréchet distance (our CLIP)", "kernel distance × 1000 (our CLIP)", "CLIP score"]
         parts.append(f"#### {title}: likeness to real pictures, and to the caption\n\n{table(head, far)}")
-    costs = [line for arm, row in _found(records, arms) if arm.split == "test" and (line := _cost(arm, row))]
+    costs = [line for arm, row in _found(records, arms) if arm.split == arms[0].split and (line := _cost(arm, row))]
     if costs:
         head = ["", "weights, millions", "training, CPU s", "drawing a picture, CPU s", "GFLOP a picture"]
         parts.append(f"#### What they cost\n\n{table(head, costs)}\n\nCLIP, which all of them use, is not counted.")
@@ -243,21 +244,22 @@ def plot_steps(path: Path, records: Mapping[str, Record], arms: Sequence[Arm], d
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def edit_tables(variations: Record | None, interpolations: Record | None) -> str:
+def edit_tables(variations: Mapping[str, Record | None], interpolations: Record | None, split: str = "test") -> str:
+    """Return what edits keep; ``variations`` by the name of their column."""
     parts = []
-    if variations:
-        kept = {name: [np.mean(each) for each in rows] for name, rows in variations["attributes"].items()}
-        count = len(kept["all"])
-        lines = [[NAMES[name], percent(kept[name])] for name in ATTRIBUTES]
-        parts.append(
-            _titled(
-                "Variations: what of the caption they keep",
-                ["", "of the variations, %"],
-                lines,
-                f"{sum(map(len, variations['attributes']['all']))} variations of {count} test pictures; their CLIP "
-                f"embeddings' cosine with the picture's is {number(variations['cosines'])}.",
-            )
-        )
+    varied = {name: record for name, record in variations.items() if record}
+    if varied:
+        lines = [
+            [
+                NAMES[key],
+                *(percent([np.mean(each) for each in record["attributes"][key]]) for record in varied.values()),
+            ]
+            for key in ATTRIBUTES
+        ]
+        lines.append(["cosine with the picture (CLIP)", *(number(record["cosines"]) for record in varied.values())])
+        rows = next(iter(varied.values()))["attributes"]["all"]
+        note = f"{sum(map(len, rows))} variations of {len(rows)} {split} pictures."
+        parts.append(_titled("Variations: what of the caption they keep", ["", *varied], lines, note))
     if interpolations:
         found = np.array([monotony(way) for way in interpolations["ways"]])
         whole = (found[:, 1] == 1).astype(float)
@@ -267,7 +269,7 @@ def edit_tables(variations: Record | None, interpolations: Record | None) -> str
             ["ways on which every step does, %", percent(whole)],
         ]
         note = (
-            f"{len(found)} pairs of test pictures, {len(interpolations['ways'][0])} pictures a way; progress is the "
+            f"{len(found)} pairs of {split} pictures, {len(interpolations['ways'][0])} pictures a way; progress is the "
             "cosine with the last picture's embedding minus that with the first's."
         )
         parts.append(_titled("Interpolation: movement in CLIP's space", ["", ""], lines, note))

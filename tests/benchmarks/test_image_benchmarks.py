@@ -131,7 +131,7 @@ def test_everything_runs_is_written_and_is_not_done_twice(bench, data, weights, 
         assert words in text
     assert "<svg" in picture
     rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert len(rows) == len({row["arm"] for row in rows}) == 1 + 16 + 2 + 8 + 2
+    assert len(rows) == len({row["arm"] for row in rows}) == 1 + 16 + 2 + 8 + 3
     assert all(len(row["attributes"]["all"]) == row["n"] for row in rows if "n" in row)
 
     # A second run, after the last line was cut off, does that arm only.
@@ -144,6 +144,19 @@ def test_everything_runs_is_written_and_is_not_done_twice(bench, data, weights, 
     assert ran == [rows[-1]["arm"]]
     assert page.read_text() == text
     assert plot.read_text() == picture
+
+
+def test_another_split_stands_in_every_part(bench, data, weights, short, tmp_path, capsys):
+    _run(bench, data, weights, tmp_path, "--splits", "validation", "--parts", "comparison,guidance,edits")
+    text = capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    assert {row["arm_settings"]["split"] for row in rows if "arm_settings" in row} == {"validation"}
+    assert len(rows) == 8 + 2 + 3
+    assert "What they cost" in text
+    assert "variations of 2 validation pictures" in text
+    assert "test" not in text
+    with pytest.raises(ConfigError, match=r"'train'.*validation"):
+        _run(bench, data, weights, tmp_path, "--splits", "test,train")
 
 
 def test_other_weights_or_settings_are_drawn_anew(bench, setting, data):
@@ -288,8 +301,9 @@ def test_ways_lead_from_the_first_to_the_last(bench, data):
     kept = bench.scores.variation_record(Pipe(), pictures[:2], scenes, 2, 0)
     assert kept["attributes"]["all"] == [[1, 1], [1, 1]]
     assert min(kept["cosines"]) > 0.999
-    text = bench.tables.edit_tables(kept, record)
+    text = bench.tables.edit_tables({"one each, %": kept, "best": None}, record)
     assert "4 variations of 2 test pictures" in text
+    assert "best" not in text
 
 
 def test_intervals_are_those_of_the_mean(bench):

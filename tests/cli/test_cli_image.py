@@ -144,7 +144,7 @@ WRONG = {
     "black mask": ([PROMPT, "--inpaint", "a.png", "--mask", "black.png"], "is white for nothing"),
     "prompt too many": ([PROMPT, "--variation", "a.png"], "--variation takes no prompt"),
     "guidance of an edit": (["--variation", "a.png", "--guidance", "2"], "--guidance is for pictures of a prompt"),
-    "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "--candidates is for whole"),
+    "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "for variations, not for ways"),
     "no candidates": ([PROMPT, "--candidates", "0"], "'candidates' is 0"),
     "prior of an edit": (["--interpolate", "a.png", "b.png", "--no-prior"], "--no-prior is for pictures of a prompt"),
     "blank caption": (["--variation", "a.png", "--text-difference", " ", "b"], "A caption of --text-difference"),

@@ -232,6 +232,41 @@ def test_dalle2_keeps_the_best_by_clip_and_shows_how_it_came_about(pipe):
     assert torch.allclose(recorder.stages()[-1].clean[-1].permute(0, 3, 1, 2) / 127.5 - 1, end, atol=1e-2)
 
 
+def test_variations_are_the_candidates_nearest_to_the_picture(pipe):
+    picture = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    own = pipe.clip.encode_image(picture[None])
+
+    def nearness(candidates: int, callback=None):
+        pipe.options = replace(pipe.options, candidates=candidates)
+        call = {"num_inference_steps": 2, "eta": 1.0, "output_type": "pt", "callback_on_step_end": callback}
+        made = pipe.variation(picture, num_images=2, generator=seeded(2), **call)
+        return made, (pipe.clip.encode_image(made.images) @ own.T)[:, 0]
+
+    alone, before = nearness(1)
+    best, after = nearness(5)
+    assert bool((after >= before - 1e-5).all())
+    assert bool((after > before + 1e-5).any())
+    assert best.seeds != alone.seeds
+    shown, _ = nearness(5, DenoisingRecorder())
+    assert shown.seeds == best.seeds
+    assert alike(shown.images, best.images)
+
+
+def test_painted_pictures_are_the_candidates_nearest_to_the_caption(pipe):
+    picture = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(6)) * 2 - 1
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[:, :48] = True
+    call = {"num_images": 2, "num_inference_steps": 2, "output_type": "pt"}
+    found = []
+    for candidates in (1, 5):
+        pipe.options = replace(pipe.options, candidates=candidates)
+        made = pipe.inpaint(picture, mask, PROMPT, generator=seeded(2), **call)
+        assert torch.equal(made.images[:, :, ~mask], picture[:, ~mask].expand(2, -1, -1))
+        found.append(made.clip_scores)
+    assert all(new >= old - 1e-5 for old, new in zip(*found, strict=True))
+    assert found[0] != found[1]
+
+
 def test_dalle1_keeps_the_best_by_clip_and_shows_rows_of_codes(first):
     first.options = replace(first.options, candidates=1)
     alone = draw(first, 2)

@@ -74,6 +74,6 @@ def make_folder(folder, scenes=10, emoji=3):
 
 def options(network, folder, out, **changes):
     """Options of a tiny run; names of `ImageTrainOptions` and of `TrainOptions` may be given."""
-    own = {name: changes.pop(name) for name in ("clip", "dvae", "cache", "noise") if name in changes}
+    own = {name: changes.pop(name) for name in ("clip", "dvae", "cache", "noise", "drop") if name in changes}
     run = {"data": folder, "out": out, "preset": "tiny", "device": "cpu", "bf16": False, "threads": 1} | changes
     return ImageTrainOptions(network, TrainOptions(**run), **own)

@@ -53,7 +53,7 @@ def image(
     ] = False,
     candidates: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Pictures drawn for each of a prompt, of which CLIP keeps one (default: 4)."),
+        typer.Option(metavar="N", help="Drawn for each picture; CLIP keeps one (default: 4; not of ways)."),
     ] = None,
     variation: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw variations of a picture.")] = None,
     interpolate: Annotated[

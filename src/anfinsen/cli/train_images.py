@@ -41,6 +41,16 @@ _NoiseMean = Annotated[
 _NoiseStd = Annotated[
     float | None, typer.Option(help="Standard deviation of ln(level), for log-normal.", show_default="the preset's")
 ]
+_DropEmbedding = Annotated[
+    float | None,
+    typer.Option(help="Share of examples without CLIP's embedding of the picture.", show_default="the recipe's"),
+]
+_DropCaption = Annotated[
+    float | None, typer.Option(help="Share of examples without the caption.", show_default="the recipe's")
+]
+_DropBoth = Annotated[
+    float | None, typer.Option(help="Share that does without both, besides.", show_default="the recipe's")
+]
 
 
 def add_image_commands(app: typer.Typer) -> None:
@@ -49,9 +59,7 @@ def add_image_commands(app: typer.Typer) -> None:
     app.command("dalle2-prior", help="Train DALL·E 2's prior: CLIP's image embedding from a caption.")(
         _on_clip("dalle2-prior")
     )
-    app.command("dalle2-decoder", help="Train DALL·E 2's decoder: a small picture from CLIP's embedding.")(
-        _on_clip("dalle2-decoder")
-    )
+    app.command("dalle2-decoder", help="Train DALL·E 2's decoder: a small picture from CLIP's embedding.")(_decoder())
     app.command("dalle2-upsampler", help="Train DALL·E 2's upsampler: a picture from a small one.")(
         _on_clip("dalle2-upsampler")
     )
@@ -87,6 +95,32 @@ def _on_clip(network: Network) -> Callable[..., int]:
 
         levels = NoiseOptions(noise, noise_mean, noise_std)
         return _train(network, {"data": data, "preset": preset, **shared}, clip=clip, cache=cache, noise=levels)
+
+    return with_shared_options(command)
+
+
+def _decoder() -> Callable[..., int]:
+    """Return the command of DALL·E 2's decoder, which can do without each of its conditions."""
+
+    def command(
+        shared: dict[str, Any],
+        data: _Data,
+        clip: _Clip = "clip-mini",
+        preset: _Preset = "mini",
+        noise: _Noise = None,
+        noise_mean: _NoiseMean = None,
+        noise_std: _NoiseStd = None,
+        drop_embedding: _DropEmbedding = None,
+        drop_caption: _DropCaption = None,
+        drop_both: _DropBoth = None,
+        cache: _Cache = None,
+    ) -> int:
+        from anfinsen.training.images.options import DropOptions, NoiseOptions
+
+        levels = NoiseOptions(noise, noise_mean, noise_std)
+        drop = DropOptions(drop_embedding, drop_caption, drop_both)
+        run = {"data": data, "preset": preset, **shared}
+        return _train("dalle2-decoder", run, clip=clip, cache=cache, noise=levels, drop=drop)
 
     return with_shared_options(command)
 

@@ -5,7 +5,7 @@ Source: Ramesh et al. 2022 (unCLIP), sections 2 and 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,9 @@ from torch import Tensor
 from anfinsen.common.device import choose_device
 from anfinsen.common.seeding import Generators, gaussian, torch_generator
 from anfinsen.diffusion import Denoise, ddim_sampler, inpainting_denoiser, invert
-from anfinsen.images.clip import ClipText
 from anfinsen.images.dalle2 import slerp, text_difference, to_base
 
-from .dalle2_parts import DallE2Parts, repeated
+from .dalle2_parts import DallE2Parts, text_rows
 from .files import read_mask, read_picture
 from .models import load_dalle2
 from .shared import (
@@ -106,36 +105,44 @@ class DallE2Pipeline(DallE2Parts):
         check_call(prompts, num_images_per_prompt, guidance_scale, output_type)
         image_sampler(self.options.sampler, num_inference_steps)
         text = self.encode(prompts, num_images_per_prompt)
+
+        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+            own = text_rows(text, rows)
+            embedding = self.image_embeddings(own, seeds, callback)
+            low = self.decode(self.guided(embedding, own, guidance_scale), num_inference_steps, seeds, callback)
+            return self.upsample(low, embedding, seeds, callback)
+
         seeds = picture_seeds(generator, len(text.embedding))
-        if self.options.candidates > 1:
-            several = candidate_seeds(seeds, self.options.candidates)
-            repeats = repeated(text, self.options.candidates)
-            pictures, scores = self._candidates(repeats, several, num_inference_steps, guidance_scale)
-            best = best_candidates(scores, self.options.candidates).tolist()
-            seeds, pictures = tuple(several[row] for row in best), pictures[best]
-        if self.options.candidates == 1 or callback_on_step_end is not None:
-            pictures = self._drawn(text, seeds, num_inference_steps, guidance_scale, callback_on_step_end)
+        pictures, seeds = self._best(seeds, draw, text.embedding, callback_on_step_end)
         return output(pictures, output_type, self.clip_scores(pictures, text), seeds)
 
-    def _candidates(
-        self, text: ClipText, seeds: Sequence[int], steps: int, guidance: float
-    ) -> tuple[Float[Tensor, "n 3 64 64"], Float[Tensor, "n"]]:
-        """Return a picture of each text and seed, and its CLIP score; a few at a time, for there may be thousands."""
-        pictures: list[Tensor] = []
-        scores: list[float] = []
-        for some in at_once(len(seeds)):
-            texts = ClipText(text.embedding[some], text.encodings[some], text.mask[some])
-            pictures.append(self._drawn(texts, seeds[some], steps, guidance))
-            scores.extend(self.clip_scores(pictures[-1], texts))
-        return torch.cat(pictures), torch.tensor(scores)
+    def _best(
+        self,
+        seeds: Sequence[int],
+        draw: Callable[[Sequence[int], Sequence[int], StepCallback | None], Tensor],
+        wanted: Float[Tensor, "n c"],
+        callback: StepCallback | None,
+    ) -> tuple[Float[Tensor, "n 3 64 64"], tuple[int, ...]]:
+        """Return the best candidate for each picture, and the seeds that they came from.
 
-    def _drawn(
-        self, text: ClipText, seeds: Sequence[int], steps: int, guidance: float, callback: StepCallback | None = None
-    ) -> Float[Tensor, "n 3 64 64"]:
-        """Return a picture of each text and seed."""
-        embedding = self.image_embeddings(text, seeds, callback)
-        low = self.decode(self.guided(embedding, text, guidance), steps, seeds, callback)
-        return self.upsample(low, embedding, seeds, callback)
+        Args:
+            seeds: of each picture. draw: makes pictures of some rows of these, with seeds, and tells of its steps.
+            wanted: CLIP embedding that each picture's should be close to. callback: is told of what is given.
+        """
+        rows, count = list(range(len(seeds))), self.options.candidates
+        if count == 1:
+            return draw(rows, seeds, callback), tuple(seeds)
+        several, owners = candidate_seeds(seeds, count), [row for row in rows for _ in range(count)]
+        pictures: list[Tensor] = []
+        scores: list[Tensor] = []
+        for some in at_once(len(several)):  # there may be thousands
+            pictures.append(draw(owners[some], several[some], None))
+            scores.append((self.clip.encode_image(pictures[-1]) * wanted[owners[some]]).sum(-1))
+        best = best_candidates(torch.cat(scores), count).tolist()
+        chosen = tuple(several[row] for row in best)
+        if callback is not None:
+            return draw(rows, chosen, callback), chosen
+        return torch.cat(pictures)[best], chosen
 
     @torch.no_grad()
     def variation(
@@ -150,6 +157,8 @@ class DallE2Pipeline(DallE2Parts):
         callback_on_step_end: StepCallback | None = None,
     ) -> ImagePipelineOutput:
         """Draw pictures with the CLIP embedding of ``image`` from its own noise, found by DDIM inversion.
+
+        Each is the one of ``options.candidates`` whose own embedding is closest to that of ``image``.
 
         Args:
             image: see `read_picture`. num_images: how many. eta: DDIM's share of fresh noise, 0 to 1.
@@ -167,18 +176,17 @@ class DallE2Pipeline(DallE2Parts):
         denoise = self.decoder.denoiser(embedding, None)
         seeds = picture_seeds(generator, num_images)
         noise = self._inverted(denoise, to_base(picture), num_inference_steps, seeds[0])
-        embedding = embedding.expand(num_images, -1)
-        low = walk(
-            self,
-            "decoder",
-            self.decoder.denoiser(embedding, None),
-            noise.repeat(num_images, 1, 1, 1),
-            self.decoder.config.diffusion.sigmas(num_inference_steps),
-            sampler,
-            stage_generators(seeds, "decoder"),
-            callback_on_step_end,
-        )
-        return output(self.upsample(low, embedding, seeds, callback_on_step_end), output_type, (), seeds)
+        sigmas = self.decoder.config.diffusion.sigmas(num_inference_steps)
+
+        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+            own, generators = embedding.expand(len(rows), -1), stage_generators(seeds, "decoder")
+            start = noise.repeat(len(rows), 1, 1, 1)
+            low = walk(self, "decoder", self.decoder.denoiser(own, None), start, sigmas, sampler, generators, callback)
+            return self.upsample(low, own, seeds, callback)
+
+        wanted = embedding.expand(num_images, -1)
+        pictures, seeds = self._best(seeds, draw, wanted, callback_on_step_end)
+        return output(pictures, output_type, (), seeds)
 
     @torch.no_grad()
     def interpolate(
@@ -266,6 +274,8 @@ class DallE2Pipeline(DallE2Parts):
     ) -> ImagePipelineOutput:
         """Paint the white part of ``mask`` anew so that the picture fits ``prompt``; the rest is kept as it is.
 
+        Each is the one of ``options.candidates`` that fits best.
+
         Raises:
             InputError: as `variation`; ConfigError: as a call.
         """
@@ -274,17 +284,20 @@ class DallE2Pipeline(DallE2Parts):
         picture = read_picture(image)[None].to(self.device)
         painted = read_mask(mask).to(self.device)
         text = self.encode([prompt], num_images)
-        seeds = picture_seeds(generator, num_images)
-        embedding = self.image_embeddings(text, seeds, callback_on_step_end)
         # A base pixel is known where all of its pixels are.
         known = to_base((~painted).float().expand(1, 3, -1, -1) * 2 - 1) == 1
-        low = to_base(picture).expand(num_images, -1, -1, -1)
-        denoise = inpainting_denoiser(
-            self.guided(embedding, text, guidance_scale), low, known.expand(num_images, -1, -1, -1)
-        )
-        low = self.decode(denoise, num_inference_steps, seeds, callback_on_step_end)
-        pictures = self.upsample(low, embedding, seeds, callback_on_step_end)
-        pictures = torch.where(painted, pictures, picture)
+        base = to_base(picture)
+
+        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+            own, several = text_rows(text, rows), (len(rows), -1, -1, -1)
+            embedding = self.image_embeddings(own, seeds, callback)
+            guided = self.guided(embedding, own, guidance_scale)
+            denoise = inpainting_denoiser(guided, base.expand(several), known.expand(several))
+            low = self.decode(denoise, num_inference_steps, seeds, callback)
+            return torch.where(painted, self.upsample(low, embedding, seeds, callback), picture)
+
+        seeds = picture_seeds(generator, num_images)
+        pictures, seeds = self._best(seeds, draw, text.embedding, callback_on_step_end)
         return output(pictures, output_type, self.clip_scores(pictures, text), seeds)
 
     def _inverted(

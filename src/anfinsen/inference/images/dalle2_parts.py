@@ -44,7 +44,7 @@ class DallE2Options:
         prior_steps, prior_guidance: of the prior, by deterministic steps.
         embeddings: drawn for each picture; the closest to the text is taken (section 2.2).
         candidates: pictures drawn for each that is asked for; the one with the highest CLIP score is given, as DALL·E 1
-            does. 1: as published.
+            does. Of variations it is the one whose embedding is closest to the picture's. 1: as published.
         upsampler_steps: Heun's, from 32 to 64 pixels.
         inversion_noise: standard deviation of noise that a picture gets before it is inverted. At lower levels hardly
             any noise is there to be found, and what the network gets wrong of the picture would be taken for it; 0
@@ -167,6 +167,12 @@ class DallE2Parts:
         start = gaussian((len(seeds), 3, size, size), generators).to(self.device) * float(sigmas[0])
         sampler = image_sampler(self.options.sampler, steps)
         return walk(self, "decoder", denoise, start, sigmas, sampler, generators, callback)
+
+
+def text_rows(text: ClipText, rows: Sequence[int]) -> ClipText:
+    """Return some captions, each as often as its row is named."""
+    chosen = list(rows)
+    return ClipText(text.embedding[chosen], text.encodings[chosen], text.mask[chosen])
 
 
 def repeated(text: ClipText, times: int) -> ClipText:

@@ -37,6 +37,7 @@ from .shared import (
 
 MODELS = ("dalle2", "dalle1")
 DEFAULT_SAMPLES = 9
+CHOSEN = ("text", "variation", "in-painting")  # of candidates
 _EDITS = {
     "variation": "--variation",
     "interpolation": "--interpolate",
@@ -56,7 +57,7 @@ class ImageRequest:
         inpaint: a picture whose white part of ``mask`` is painted anew.
         samples: pictures, or steps of a way. guidance, steps, sampler: of the decoder. seed: of all randomness.
         use_prior: False gives the text's embedding to the decoder.
-        candidates: pictures drawn for each of a prompt, of which CLIP keeps one.
+        candidates: pictures drawn for each of a prompt, and for each variation, of which CLIP keeps one.
         weights: files or model names by network, in place of the bundled ones.
 
     Raises:
@@ -138,7 +139,7 @@ class ImageRequest:
     def settings(self) -> dict[str, Any]:
         """Return the numbers that the run is made with, those that nobody chose among them."""
         numbers: dict[str, Any] = {"samples": self.samples, "seed": self.seed}
-        if self.mode == "text":
+        if self.mode in CHOSEN:
             numbers["candidates"] = self.candidates or CANDIDATES
         if self.model == "dalle1":
             return numbers | {"guidance": DALLE1_GUIDANCE if self.guidance is None else self.guidance}
@@ -182,8 +183,8 @@ class ImageRequest:
             ):
                 if chosen:
                     raise ConfigError(f"Option {name} is for pictures of a prompt: leave it out.")
-        if self.mode != "text" and self.candidates is not None:
-            raise ConfigError("Option --candidates is for whole pictures of a prompt: leave it out.")
+        if self.mode not in CHOSEN and self.candidates is not None:
+            raise ConfigError("Option --candidates is for pictures of a prompt and for variations, not for ways: leave it out.")
 
     def _check_model(self) -> None:
         if self.model == "dalle2":

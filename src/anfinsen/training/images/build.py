@@ -33,6 +33,7 @@ from .recipe import CONDITION_DROPS, ConditionDrop
 
 SPLITS: tuple[Split, Split] = ("train", "validation")
 DALLE2 = ("dalle2-prior", "dalle2-decoder", "dalle2-upsampler")
+DROPPED = "conditions_dropped"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Ingredients:
     Attributes:
         model: with its first weights. train, validation: the data.
         objective, scoring: what is learnt on the first, and how it is scored on the second.
-        sources: hashes of the data and of the networks that this one stands on.
+        sources: hashes of the data and of the networks that this one stands on, and how often the decoder does
+            without them: what must be the same for a run to go on.
         metadata: what else its weights are to hold.
         start: weights that it goes on from, if any.
     """
@@ -84,13 +86,16 @@ def gather(options: ImageTrainOptions, device: torch.device, progress: Progress)
         _check_start(options, config, first.config, start, under, progress)
         model.load_state_dict(first.state_dict())
     store = FeatureStore(options.features, device, options.run.bf16, progress)
+    drop = options.drop.applied(CONDITION_DROPS.get(options.network, ConditionDrop()))
     sources = {"data": train.digest, **under.sources, **({"start": start.sha256} if start else {})}
+    if options.network == "dalle2-decoder":
+        sources[DROPPED] = f"embedding {drop.image:g}, caption {drop.text:g}, both {drop.both:g}"
     return Ingredients(
         model,
         train,
         validation,
-        _objective(options, model, under, train, store),
-        _objective(options, model, under, validation, store),
+        _objective(options, model, under, train, store, drop),
+        _objective(options, model, under, validation, store, drop),
         sources,
         {TOKENIZER: tokenizer.to_json()} if own else {},
         start,
@@ -188,10 +193,10 @@ def _check_alignment(options: ImageTrainOptions, config: Any, clip: ClipConfig) 
 
 
 def _objective(
-    options: ImageTrainOptions, model: Any, under: _Under, data: ImageData, store: FeatureStore
+    options: ImageTrainOptions, model: Any, under: _Under, data: ImageData, store: FeatureStore, drop: ConditionDrop
 ) -> Objective:
     """Return what the network of these options learns on a split."""
-    network, device, drop = options.network, store.device, CONDITION_DROPS.get(options.network, ConditionDrop())
+    network, device = options.network, store.device
     if isinstance(under.network, Clip):
         features = store.clip(under.network, under.sha256, data)
         if network == "dalle2-prior":

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from anfinsen.common.errors import ConfigError
 
 from ..options import TrainOptions
+from .recipe import ConditionDrop
 
 Network = Literal["clip", "dalle2-prior", "dalle2-decoder", "dalle2-upsampler", "dalle1-dvae", "dalle1-transformer"]
 NETWORKS: tuple[str, ...] = get_args(Network)
@@ -53,6 +54,31 @@ class NoiseOptions:
 
 
 @dataclass(frozen=True)
+class DropOptions:
+    """Changes to how often the decoder is trained without its conditions; None: as the recipe has it.
+
+    Attributes:
+        embedding, caption, both: as ``image``, ``text`` and ``both`` of `ConditionDrop`.
+    """
+
+    embedding: float | None = None
+    caption: float | None = None
+    both: float | None = None
+
+    def applied(self, drop: ConditionDrop) -> ConditionDrop:
+        """Return the recipe's shares with these in their place.
+
+        Raises:
+            ConfigError: a share is below 0, or leaves nothing.
+        """
+        for name, value in (("embedding", self.embedding), ("caption", self.caption), ("both", self.both)):
+            if value is not None and not 0 <= value < 1:
+                raise ConfigError(f"Option --drop-{name} is {value}: expected 0 or more, and less than 1.")
+        chosen = {"image": self.embedding, "text": self.caption, "both": self.both}
+        return replace(drop, **{name: value for name, value in chosen.items() if value is not None})
+
+
+@dataclass(frozen=True)
 class ImageTrainOptions:
     """Options of ``anfinsen train clip`` and of the other image networks.
 
@@ -62,7 +88,7 @@ class ImageTrainOptions:
         clip: name or weights file of the CLIP that DALL·E 2 stands on. dvae: likewise of the discrete VAE that
             DALL·E 1's transformer writes in.
         cache: folder of what these say of the data; None: in the output folder.
-        noise: levels of training.
+        noise: levels of training. drop: how often the decoder does without its conditions.
     """
 
     network: Network
@@ -71,6 +97,7 @@ class ImageTrainOptions:
     dvae: str = "dalle1-dvae-mini"
     cache: Path | None = None
     noise: NoiseOptions = NoiseOptions()
+    drop: DropOptions = DropOptions()
 
     @property
     def features(self) -> Path:
