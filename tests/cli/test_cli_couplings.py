@@ -181,7 +181,10 @@ def test_wrong_options_get_one_sentence_and_no_folder(tmp_path, monkeypatch, cap
 
 def test_a_fit_that_was_stopped_early_says_so(here, capsys):
     assert command("tiny.a3m", "--out", "out", "--iterations", "2") == 0
-    assert "had not converged after 2 steps: raise --iterations" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "had not converged after 2 steps: raise --iterations" in said
+    notes = json.loads(next(here.glob("out/**/*_couplings.json")).read_text())["notes"]
+    assert said == "".join(f"note: tiny: {note}\n" for note in notes)
 
 
 def test_an_interrupted_run_leaves_nothing(here, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from anfinsen.common.files import write_text
+from anfinsen.common.files import file_sha256, write_text
 from anfinsen.common.seeding import gaussian, torch_generator
 
 
@@ -12,6 +12,11 @@ def test_a_name_that_the_file_system_allows_can_be_written(tmp_path, name):
     write_text(tmp_path / name, "whole")
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "whole"
+
+
+def test_the_hash_of_a_file_is_that_of_its_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")  # NIST's example
+    assert file_sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_one_generator_draws_what_torch_draws():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import hashlib
 import io
 import math
 import zipfile
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from anfinsen.common.errors import ConfigError, InputError, MissingExtraError
+from anfinsen.common.files import file_sha256
 
 from .dataset import BYTE_RANGE, DataSet, ReadOptions, checked, choose_columns, listed, too_large, with_image_shape
 from .image_folder import read_images
@@ -98,11 +98,6 @@ def _pyarrow() -> ModuleType:
             "CSV, TSV and Parquet files are read by pyarrow: pip install 'anfinsen[autoencoders]'."
         ) from error
     return pyarrow  # type: ignore[no-any-return]  # pyarrow has no types
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Text ------------------------------------------------------------------------------------------------------------
@@ -240,7 +235,7 @@ def _from_arrow(table: Any, path: Path, options: ReadOptions, index: str | None)
     columns = [_numbers(table.column(place), names[place], path, row_names) for place in chosen]
     return DataSet(
         path=path,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         values=np.column_stack(columns),
         columns=tuple(names[place] for place in chosen),
         row_names=row_names,
@@ -369,7 +364,7 @@ def _from_array(values: Shaped[np.ndarray, "..."], path: Path, options: ReadOpti
     whole = chosen == list(range(flat.shape[1]))
     data = DataSet(
         path=path,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         values=flat,
         columns=tuple(names[place] for place in chosen),
         chosen=None if whole else np.array(chosen, dtype=np.int64),

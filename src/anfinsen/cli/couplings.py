@@ -113,6 +113,8 @@ def _options(
 def _show(outcome: Outcome, made: Couplings | None) -> None:
     from rich.console import Console
 
+    from anfinsen.inference.families import coupling_notes
+
     console = Console(highlight=False, soft_wrap=True)
     if made is not None:
         console.print(
@@ -120,16 +122,7 @@ def _show(outcome: Outcome, made: Couplings | None) -> None:
             f"{made.effective_depth:,.0f}; results in {outcome.folder}",
             markup=False,
         )
-        if not made.converged:
-            typer.echo(
-                f"note: {outcome.name}: the fit had not converged after {made.iterations} steps: raise --iterations.",
-                err=True,
-            )
-        if made.effective_depth < len(made.scores):
-            typer.echo(
-                f"note: {outcome.name} is a shallow alignment (effective depth below its length): few contacts will be "
-                "true.",
-                err=True,
-            )
+        for note in coupling_notes(made):
+            typer.echo(f"note: {outcome.name}: {note}", err=True)
     elif outcome.status == "skipped":
         console.print(f"{outcome.name}: done already, skipped ({outcome.folder})", markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from anfinsen.alignments.records import excerpt, read_rows
 from anfinsen.alignments.text_files import file_lines
 from anfinsen.chemistry import ChainKind
 from anfinsen.common.errors import AlignmentError, OutputError
+from anfinsen.common.files import file_sha256
 from anfinsen.common.progress import Progress, Silent
 
 from .predictor import versions
@@ -168,8 +168,7 @@ def record_file(folder: Path) -> Path:
 def _fingerprint(source: Path, options: FamilyOptions) -> dict[str, Any]:
     """Everything that decides the results, ready for JSON; devices differ in the last bits only and are left out."""
     try:
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(source)
     except OSError as error:
         raise AlignmentError(
             f"MSA file {excerpt(str(source), 200)} cannot be read: {error.strerror or error}."
@@ -185,15 +184,20 @@ def _fingerprint(source: Path, options: FamilyOptions) -> dict[str, Any]:
     }
 
 
-def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any]) -> dict[str, Any]:
-    notes = []
+def coupling_notes(couplings: Couplings) -> list[str]:
+    """Return what whoever reads the ranked contacts should know of the fit, in sentences."""
+    notes, length = [], len(couplings.scores)
     if not couplings.converged:
         notes.append(f"The fit had not converged after {couplings.iterations} steps: raise --iterations.")
-    if couplings.effective_depth < len(query):
+    if couplings.effective_depth < length:
         notes.append(
             f"The alignment is shallow: its effective depth of {couplings.effective_depth:.0f} is less than the "
-            f"query's {len(query)} residues, and few of the ranked contacts will be true."
+            f"query's {length} residues, and few of the ranked contacts will be true."
         )
+    return notes
+
+
+def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fingerprint": run,
@@ -208,7 +212,7 @@ def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any]) ->
             "converged": couplings.converged,
         },
         "versions": {package: versions()[package] for package in ("anfinsen", "torch", "numpy")},
-        "notes": notes,
+        "notes": coupling_notes(couplings),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.common.files import file_sha256
 from anfinsen.models.alphafold2 import AlphaFold2Config, alphafold2_config
 
 from .alphafold2 import FAMILY
@@ -110,7 +110,7 @@ def convert_published(source: Path, out: Path, model: str | None = None) -> None
         "preset": _preset(config),
         "source": source.name,
         "source_format": _FORMATS[kind],
-        "source_sha256": _sha256(source),
+        "source_sha256": file_sha256(source),
     }
     if named is not None:
         metadata["published_model"] = named.name
@@ -136,8 +136,3 @@ def _preset(config: AlphaFold2Config) -> str:
     preset = alphafold2_config(_kind(config))
     variant = replace(preset, templates=config.templates, msa_rows=config.msa_rows, extra_rows=config.extra_rows)
     return _kind(config) if config == variant else ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

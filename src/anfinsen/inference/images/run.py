@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from anfinsen.common.errors import ConfigError, InputError
+from anfinsen.common.files import file_sha256
 from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import MAX_SEED, torch_generator
 from anfinsen.weights import WeightsInfo
@@ -184,7 +184,9 @@ class ImageRequest:
                 if chosen:
                     raise ConfigError(f"Option {name} is for pictures of a prompt: leave it out.")
         if self.mode not in CHOSEN and self.candidates is not None:
-            raise ConfigError("Option --candidates is for pictures of a prompt and for variations, not for ways: leave it out.")
+            raise ConfigError(
+                "Option --candidates is for pictures of a prompt and for variations, not for ways: leave it out."
+            )
 
     def _check_model(self) -> None:
         if self.model == "dalle2":
@@ -247,7 +249,7 @@ def file_hashes(request: ImageRequest) -> dict[str, str]:
         InputError: one cannot be read.
     """
     try:
-        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in request.files.items()}
+        return {name: file_sha256(path) for name, path in request.files.items()}
     except OSError as error:
         raise InputError(f"Picture {error.filename!r} cannot be read: {error.strerror}.") from error
 

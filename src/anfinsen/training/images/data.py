@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from anfinsen.common.errors import InputError
+from anfinsen.common.files import file_sha256
 from anfinsen.common.seeding import torch_generator
 from anfinsen.images.dalle2 import to_base
 from anfinsen.images.datasets import ImageTextDataset, from_bytes, split_files
@@ -110,8 +111,7 @@ def _digest(folder: Path, split: Split) -> str:
     """Return the hash under which a run, its weights and its features remember their data."""
     total = hashlib.sha256()
     for name in (ABOUT, *split_files(split)):
-        with (folder / name).open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(bytes.fromhex(file_sha256(folder / name)))
     return total.hexdigest()
 
 
