@@ -214,6 +214,8 @@ def test_blocks_have_names_references_and_near_misses():
     assert starting.reference == "Abramson et al. 2024 (AlphaFold 3), Algorithm 14"
     assert block_info(model, starting.path) == starting
     assert block_info(model, "trunk_module.blocks.0.pair.starting.projection").kind == "Linear"
+    assert "diffusion" in blocks
+    assert "diffusion.conditioning" not in blocks  # a holder of parts, which never runs
     assert all(block.does and block.path in dict(model.named_modules()) for block in blocks.values())
     assert len(listing(tuple(blocks.values()))) <= len(blocks)
     with pytest.raises(ConfigError, match=r"did you mean pairformer.0.triangle_attention_starting"):

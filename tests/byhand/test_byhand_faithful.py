@@ -14,6 +14,7 @@ from anfinsen.byhand import (
     write_workbook,
 )
 from anfinsen.common.errors import ConfigError, NonFiniteError
+from anfinsen.models.alphafold2.embedders import RecyclingEmbedder
 
 X = torch.tensor([[0.5, -1.25, 2.0], [1.5, 0.25, -0.75]]).double()
 Y = torch.tensor([[1.0, 0.5, -2.0], [0.75, 3.0, 1.25]]).double()
@@ -79,6 +80,8 @@ FUNCTIONS = {
     "running product": lambda x, y: x.cumprod(1) + torch.bucketize(y, torch.tensor([0.0, 1.0])) * x,
     "gradient of a product": lambda x, y: torch.autograd.grad(x.prod(1).sum(), x)[0],
     "one of several": lambda x, y: F.one_hot(torch.bucketize(x, torch.tensor([0.0, 1.0])), 3) * y[..., None],
+    "rows of a table": lambda x, y: F.embedding(torch.bucketize(x, torch.tensor([0.0, 1.0])), 2 * y.T),
+    "rows counted from the end": lambda x, y: 2 * torch.arange(12.0).view(3, 2, 2)[x.floor().clamp(-3, 2).long()],
     "a single number": lambda x, y: x.sum().softmax(0) + x,
     "instance norm": lambda x, y: F.instance_norm(x[None], weight=y[0, :2], bias=y[1, :2]),
 }  # fmt: skip
@@ -123,11 +126,28 @@ def test_modules_take_their_plain_way_in_double_precision(name, tmp_path):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_recycled_distances_are_looked_up_again_when_an_atom_moves(tmp_path):
+    """AlphaFold 2's recycling embedder takes a row of a table for each distance's bin."""
+    torch.manual_seed(0)
+    embedder = RecyclingEmbedder(2, 3).double().requires_grad_(False)
+    for weight in embedder.parameters():
+        nn.init.normal_(weight)
+    positions = 6 * torch.randn(3, 3, dtype=torch.float64)
+    recorded = trace_module(embedder, (torch.randn(3, 2).double(), torch.randn(3, 3, 3).double(), positions))
+    plan = make_plan(recorded)
+    (moved,) = (cell for cell in plan.cells("input") if plan.value(cell) == positions[1, 0])
+    far = positions.clone()
+    far[1, 0] += 9.0
+    bins = [torch.cdist(x, x).div(1.25).floor() for x in (positions, far)]
+    assert not torch.equal(*bins)
+    _followed(plan, tmp_path / "recycled.xlsx", {moved: float(far[1, 0])})
+
+
 TABLE = torch.eye(3, dtype=torch.float64)
 REFUSED = {
     # Positions that the inputs decide
-    "table looked up": (lambda x: TABLE[(x > 0).long()], ConfigError, "inputs decide"),
-    "embedding": (lambda x: F.embedding((x > 0).long(), TABLE), ConfigError, "inputs decide"),
+    "looked up in two": (lambda x: TABLE[(x > 0).long(), (x < 0).long()], ConfigError, "inputs decide"),
+    "looked up in columns": (lambda x: TABLE[:, (x > 0).long()], ConfigError, "inputs decide"),
     "positive ones": (lambda x: x[x > 0] * 2, ConfigError, "inputs decide"),
     "selected ones": (lambda x: x.masked_select(x > 0), ConfigError, "inputs decide"),
     "written where positive": (lambda x: x.clone().index_put_((x > 0,), x.sum()), ConfigError, "inputs decide"),

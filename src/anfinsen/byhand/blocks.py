@@ -111,12 +111,16 @@ _SHARED_NAMES = (
 
 
 def blocks_of(model: nn.Module) -> tuple[BlockInfo, ...]:
-    """Return the blocks of ``model`` in the order in which they are defined; plain layers are left out."""
+    """Return the blocks of ``model`` in the order in which they are defined.
+
+    Plain layers are left out, and so are mere holders of parts, which never run themselves.
+    """
     family = type(model).__name__
     found = []
     for path, module in model.named_modules():
         kind = type(module)
-        if not path or kind.__module__.startswith(_PLAIN) or kind.__name__ in _SKIPPED:
+        runs = kind.forward is not nn.Module.forward
+        if not path or not runs or kind.__module__.startswith(_PLAIN) or kind.__name__ in _SKIPPED:
             continue
         does, reference = _describe(module, family)
         found.append(BlockInfo(_friendly(path, family), path, kind.__name__, does, reference))

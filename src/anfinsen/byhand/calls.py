@@ -103,6 +103,14 @@ def places_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Itera
     yield from tensors_of([values[name] for name in names if name in values])
 
 
+def names_rows(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether positions are whole numbers along one axis, which formulas can compare with each place."""
+    if name == "index.Tensor":
+        indices = arguments_of(func, args, kwargs)["indices"]
+        return indices[0] is not None and indices[0].dtype != torch.bool and not list(tensors_of(indices[1:]))
+    return name in ("scatter.value", "embedding")
+
+
 def tensors_of(value: Any) -> Iterator[Tensor]:
     """Yield the tensors in nested lists and tuples."""
     if isinstance(value, Tensor):

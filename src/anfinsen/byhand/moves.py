@@ -35,6 +35,27 @@ def _moved(tracer: Tracer, call: Call) -> Ids:
     return moved
 
 
+def _looked_up(tracer: Tracer, call: Call) -> Ids:
+    """Rows of a table; where inputs decide which, each row asks if it is meant, and a product takes it."""
+    table, index = call.get(0), call.get(1)
+    index = index[0] if isinstance(index, list) else index
+    if index is None or not tracer.depends(index):
+        return _moved(tracer, call)
+    for name in ("padding_idx", "scale_grad_by_freq", "sparse"):
+        call.get(name)  # of gradients
+    count = len(table)
+    meant = tracer.map(
+        "is it this row? (1 or 0)",
+        f"IF({{0}}+IF({{0}}<0,{count},0)={{1}},1,0)" if call.name == "index.Tensor" else "IF({0}={1},1,0)",
+        torch.nn.functional.one_hot(index.reshape(-1) % count, count).double(),
+        tracer.ids(index).reshape(-1, 1),
+        torch.arange(count, dtype=torch.float64),
+    )
+    columns = tracer.ids(table).reshape(count, -1).T
+    values = call.out.reshape(1, len(meant), len(columns))
+    return tracer.dot("row of the table", values, meant[None], columns[None]).reshape(tuple(call.out.shape))
+
+
 def _copied(tracer: Tracer, call: Call) -> Ids:
     call.get("dtype")
     return _cast(tracer, call.get(0), call.out)
@@ -117,10 +138,11 @@ def _python(indices: Any) -> tuple[Any, ...]:
 
 MOVES: dict[str, Handler] = {
     **dict.fromkeys(
-        ("cat", "stack", "index.Tensor", "_unsafe_index.Tensor", "index_select", "gather", "flip", "roll", "repeat",
-         "embedding", "select_scatter", "slice_scatter", "take", "masked_select"),
+        ("cat", "stack", "_unsafe_index.Tensor", "index_select", "gather", "flip", "roll", "repeat",
+         "select_scatter", "slice_scatter", "take", "masked_select"),
         _moved,
     ),
+    **dict.fromkeys(("embedding", "index.Tensor"), _looked_up),
     **dict.fromkeys(("clone", "_to_copy", "contiguous", "lift_fresh_copy", "view_copy",
                      "expand_copy", "alias_copy", "detach_copy"), _copied),
     **dict.fromkeys(("copy",), _copy_into),

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from anfinsen.common.errors import ConfigError, NonFiniteError
 
-from .calls import LOWER, Call, base_name, changed_by, keep_double, places_of, tensors_of
+from .calls import LOWER, Call, base_name, changed_by, keep_double, names_rows, places_of, tensors_of
 from .graph import INFINITY, Graph, Ids, Kind, Step
 from .slots import Labels, along_lines, axis_labels, known_sizes, merge, product_labels
 
@@ -25,7 +25,6 @@ _VIEWS = {"_unsafe_view", "_reshape_alias", "lift_fresh", "squeeze_", "unsqueeze
 _READS = {"_local_scalar_dense", "equal"}  # numbers that Python code reads, to choose its way by
 # Operations that take only the shape of their argument.
 _FACTORIES = {"ones_like", "zeros_like", "full_like", "empty_like", "rand_like", "randn_like"}
-_FOLLOWED = {"scatter.value"}  # positions that formulas compare with
 
 Operand = Tensor | Ids | float | int
 Handler = Callable[["Tracer", "Call"], Ids | tuple[Ids | None, ...]]
@@ -242,7 +241,9 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch has
         for tensor in tensors:
             _check_real(tensor, str(func))
         name, changed_argument = base_name(func, args, keywords)
-        if name not in _FOLLOWED and any(self.depends(tensor) for tensor in places_of(func, args, keywords)):
+        if any(self.depends(tensor) for tensor in places_of(func, args, keywords)) and not names_rows(
+            name, func, args, keywords
+        ):
             raise ConfigError(self._unfollowed(func))
         handler = handler_of(name, func.namespace)
         if handler is None:
