@@ -105,6 +105,18 @@ def test_pictures_can_be_changed(arguments, folder, labels, here, paths, capsys)
     assert len(manifest["run"]["inputs"]) == len(manifest["inputs"])
 
 
+def test_fresh_noise_of_variations_is_as_told(here, paths, capsys):
+    grids = []
+    for number, eta in enumerate(([], ["--eta", "0"], ["--eta", "1"])):
+        call = ["image", "--variation", "a.png", "--samples", "1", "--steps", "3", "--out", str(number)]
+        assert run([*call, *eta, *chosen(paths)]) == 0, capsys.readouterr()
+        folder = here / str(number) / "variations-of-a-png"
+        assert json.loads((folder / "manifest.json").read_text())["run"]["settings"]["eta"] == (0.4, 0.0, 1.0)[number]
+        assert "Fresh noise" in (folder / "report.html").read_text()
+        grids.append((folder / "grid.png").read_bytes())
+    assert len(set(grids)) == 3
+
+
 def test_dalle1_draws_and_has_a_folder_of_its_own(here, paths, capsys):
     assert run(["image", PROMPT, "--model", "dalle1", "--samples", "2", *chosen(paths, DALLE1)]) == 0, (
         capsys.readouterr()
@@ -145,6 +157,8 @@ WRONG = {
     "prompt too many": ([PROMPT, "--variation", "a.png"], "--variation takes no prompt"),
     "guidance of an edit": (["--variation", "a.png", "--guidance", "2"], "--guidance is for pictures of a prompt"),
     "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "for variations, not for ways"),
+    "eta of a way": (["--interpolate", "a.png", "b.png", "--eta", "0.5"], "--eta is for variations"),
+    "eta too large": (["--variation", "a.png", "--eta", "1.5"], "'eta' is 1.5: expected a number from 0 to 1"),
     "no candidates": ([PROMPT, "--candidates", "0"], "'candidates' is 0"),
     "prior of an edit": (["--interpolate", "a.png", "b.png", "--no-prior"], "--no-prior is for pictures of a prompt"),
     "blank caption": (["--variation", "a.png", "--text-difference", " ", "b"], "A caption of --text-difference"),

@@ -56,6 +56,10 @@ def image(
         typer.Option(metavar="N", help="Drawn for each picture; CLIP keeps one (default: 4; not of ways)."),
     ] = None,
     variation: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw variations of a picture.")] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Fresh noise in variations, 0 (the picture) to 1 (default: 0.4)."),
+    ] = None,
     interpolate: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="A B", help="Go from one picture to another.")
     ] = None,
@@ -92,6 +96,7 @@ def image(
         seed=seed,
         use_prior=not no_prior,
         candidates=candidates,
+        eta=eta,
         weights=_weights(weights or []),
     )
     return _run(request, out, job, device, overwrite)

@@ -201,6 +201,7 @@ def _atoms_hint(report: ImageReport) -> str:
 def _settings(report: ImageReport) -> dict[str, str]:
     names = {
         "candidates": "Candidates for each picture",
+        "eta": "Fresh noise in each step (η)",
         "guidance": "Guidance",
         "steps": "Steps of the decoder",
         "sampler": "Sampler",

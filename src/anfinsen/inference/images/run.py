@@ -21,7 +21,7 @@ from anfinsen.weights import WeightsInfo
 
 from .dalle1 import GUIDANCE as DALLE1_GUIDANCE
 from .dalle1 import DallE1Pipeline
-from .dalle2 import GUIDANCE, PLAIN_STEPS, STEPS, DallE2Pipeline
+from .dalle2 import GUIDANCE, PLAIN_STEPS, STEPS, VARIATION_ETA, DallE2Pipeline
 from .files import byte_tensor, read_mask, read_picture, require_pillow
 from .record import DenoisingFrames, DenoisingRecorder
 from .shared import (
@@ -58,6 +58,7 @@ class ImageRequest:
         samples: pictures, or steps of a way. guidance, steps, sampler: of the decoder. seed: of all randomness.
         use_prior: False gives the text's embedding to the decoder.
         candidates: pictures drawn for each of a prompt, and for each variation, of which CLIP keeps one.
+        eta: share of fresh noise in variations.
         weights: files or model names by network, in place of the bundled ones.
 
     Raises:
@@ -78,6 +79,7 @@ class ImageRequest:
     seed: int = 0
     use_prior: bool = True
     candidates: int | None = None
+    eta: float | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,8 @@ class ImageRequest:
             image_sampler(self.sampler, 1)
         if self.candidates is not None:
             check_number("candidates", self.candidates, 1, MAX_PICTURES)
+        if self.eta is not None:
+            check_number("eta", self.eta, 0.0, 1.0)
         self._check_mode()
         self._check_model()
 
@@ -143,6 +147,8 @@ class ImageRequest:
             numbers["candidates"] = self.candidates or CANDIDATES
         if self.model == "dalle1":
             return numbers | {"guidance": DALLE1_GUIDANCE if self.guidance is None else self.guidance}
+        if self.mode == "variation":
+            numbers["eta"] = VARIATION_ETA if self.eta is None else self.eta
         if self.mode not in ("text", "in-painting"):
             return numbers | {"steps": self.steps or PLAIN_STEPS}
         numbers |= {"guidance": GUIDANCE if self.guidance is None else self.guidance, "steps": self.steps or STEPS}
@@ -183,6 +189,8 @@ class ImageRequest:
             ):
                 if chosen:
                     raise ConfigError(f"Option {name} is for pictures of a prompt: leave it out.")
+        if self.mode != "variation" and self.eta is not None:
+            raise ConfigError("Option --eta is for variations: leave it out.")
         if self.mode not in CHOSEN and self.candidates is not None:
             raise ConfigError(
                 "Option --candidates is for pictures of a prompt and for variations, not for ways: leave it out."
@@ -341,6 +349,7 @@ def _dalle2(request: ImageRequest, pipeline: DallE2Pipeline, recorder: Denoising
             request.variation,
             num_images=request.samples,
             num_inference_steps=steps,
+            eta=settings["eta"],
             generator=several,
             output_type="pt",
             callback_on_step_end=recorder,
