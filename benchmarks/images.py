@@ -85,7 +85,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=500, help="pictures of each arm of the comparison")
     parser.add_argument("--sweep", type=int, default=64, help="pictures of each arm of a sweep")
     parser.add_argument("--edits", type=int, default=32, help="pictures that are varied, and pairs between which to go")
-    parser.add_argument("--splits", default=",".join(arms.SPLITS), help="of the comparison; others take the first")
+    parser.add_argument(
+        "--splits", default=",".join(arms.SPLITS), help="of the comparison; sweeps and edits take the first"
+    )
     parser.add_argument("--steps", type=int, default=0, help="of the decoder where no sweep says; 0: the product's")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--workers", type=int, default=1, help="processes, an arm each")
@@ -97,9 +99,12 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = set(args.parts.split(",")) - set(PARTS)
     if unknown:
         raise ConfigError(f"Unknown part {sorted(unknown)[0]!r}: expected some of {', '.join(PARTS)}.")
-    unknown = set(args.splits.split(",")) - set(tables.SPLITS)
+    splits = args.splits.split(",")
+    unknown = set(splits) - set(tables.SPLITS)
     if unknown:
         raise ConfigError(f"Unknown split {sorted(unknown)[0]!r}: expected some of {', '.join(tables.SPLITS)}.")
+    if len(set(splits)) < len(splits):
+        raise ConfigError(f"A split is named twice in {args.splits}: name each once.")
     return args
 
 

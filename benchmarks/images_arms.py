@@ -24,6 +24,7 @@ from anfinsen.images.clip import Clip
 from anfinsen.images.dalle2 import to_base
 from anfinsen.images.datasets import ImageTextDataset, from_bytes, to_bytes
 from anfinsen.images.tokenizer import Tokenizer
+from anfinsen.inference.images import dalle1, dalle2
 from anfinsen.inference.images.dalle1 import DallE1Pipeline
 from anfinsen.inference.images.dalle2 import DallE2Pipeline
 from anfinsen.training.images.train import CPU_SECONDS
@@ -208,8 +209,18 @@ def _pipeline_of(arm: Arm, setting: Setting) -> DallE1Pipeline | DallE2Pipeline:
 
 def key_of(arm: Arm, setting: Setting) -> str:
     """Return what identifies an arm's pictures: all that they depend on."""
-    weights = {name: info.sha256 for name, info in _pipeline_of(arm, setting).weights.items()}
-    return digest(asdict(arm) | {"name": ""}, weights, about(setting.data), setting.seed, setting.steps)
+    pipe = _pipeline_of(arm, setting)
+    weights = {name: info.sha256 for name, info in pipe.weights.items()}
+    # What is chosen where an arm does not say.
+    usual = [
+        asdict(pipe.options),
+        dalle1.GUIDANCE,
+        dalle2.GUIDANCE,
+        dalle2.STEPS,
+        dalle2.PLAIN_STEPS,
+        dalle2.VARIATION_ETA,
+    ]
+    return digest(asdict(arm) | {"name": ""}, weights, about(setting.data), setting.seed, setting.steps, usual)
 
 
 def digest(*facts: object) -> str:

@@ -157,6 +157,8 @@ def test_another_split_stands_in_every_part(bench, data, weights, short, tmp_pat
     assert "test" not in text
     with pytest.raises(ConfigError, match=r"'train'.*validation"):
         _run(bench, data, weights, tmp_path, "--splits", "test,train")
+    with pytest.raises(ConfigError, match="named twice"):
+        _run(bench, data, weights, tmp_path, "--splits", "test,test")
 
 
 def test_other_weights_or_settings_are_drawn_anew(bench, setting, data):
@@ -166,6 +168,9 @@ def test_other_weights_or_settings_are_drawn_anew(bench, setting, data):
     assert bench.arms.key_of(replace(arm, name="another"), setting) == key
     assert bench.arms.key_of(replace(arm, guidance=2.0), setting) != key
     assert bench.arms.key_of(arm, replace(setting, seed=1)) != key
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.arms.dalle2, "VARIATION_ETA", 0.9)
+        assert bench.arms.key_of(arm, setting) != key
     # real pictures are scored by the same CLIP, and depend on nothing else that is drawn
     assert "clip" in other
     real = bench.arms.run(bench.arms.comparison_arms(4)[0], setting)[1]

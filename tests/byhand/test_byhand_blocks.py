@@ -220,3 +220,19 @@ def test_blocks_have_names_references_and_near_misses():
     assert len(listing(tuple(blocks.values()))) <= len(blocks)
     with pytest.raises(ConfigError, match=r"did you mean pairformer.0.triangle_attention_starting"):
         block_info(model, "pairformer.0.triangle_attention_start")
+
+
+def test_the_confidence_head_looks_distances_up_again_when_atoms_move(tmp_path):
+    from tiny_model import batch_of, tiny_model
+
+    model, batch = tiny_model().requires_grad_(False), batch_of({"kind": "protein", "ids": ("A",), "sequence": "GS"})
+    trunk = model.trunk(batch, recycles=0)
+    positions = 6 * torch.randn(1, len(batch.atom_to_token), 3, generator=torch.Generator().manual_seed(0))
+    plan = make_plan(trace_module(model.confidence_head, (batch, trunk, positions)), Slice(channels=(0,)))
+    path = write_workbook(plan, tmp_path / "confidence.xlsx").path
+    agreement = evaluate_workbook(path)
+    assert agreement.errors == ()
+    assert agreement.difference < EXACT
+    moved = [cell for cell in plan.cells("input") if "coord" in plan.origin(cell)[0]][:3]
+    assert moved
+    assert difference_after_change(plan, path, {cell: plan.value(cell) + 9.1 for cell in moved}) < EXACT

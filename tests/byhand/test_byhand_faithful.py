@@ -81,6 +81,11 @@ FUNCTIONS = {
     "gradient of a product": lambda x, y: torch.autograd.grad(x.prod(1).sum(), x)[0],
     "one of several": lambda x, y: F.one_hot(torch.bucketize(x, torch.tensor([0.0, 1.0])), 3) * y[..., None],
     "rows of a table": lambda x, y: F.embedding(torch.bucketize(x, torch.tensor([0.0, 1.0])), 2 * y.T),
+    "rows of a table, by smaller numbers": lambda x, y: (
+        (2 * y.T)[torch.bucketize(x, torch.tensor([0.0, 1.0])).int()] + F.embedding((x > 0).int(), y)[..., :1]
+    ),
+    "rows selected": lambda x, y: torch.index_select(3 * y.T, 0, torch.bucketize(x[0], torch.tensor([0.0, 1.0]))),
+    "no rows": lambda x, y: x + (2 * y.T)[torch.bucketize(x[:0], torch.tensor([0.0, 1.0]))].sum(),
     "rows counted from the end": lambda x, y: 2 * torch.arange(12.0).view(3, 2, 2)[x.floor().clamp(-3, 2).long()],
     "a single number": lambda x, y: x.sum().softmax(0) + x,
     "instance norm": lambda x, y: F.instance_norm(x[None], weight=y[0, :2], bias=y[1, :2]),
@@ -147,6 +152,7 @@ TABLE = torch.eye(3, dtype=torch.float64)
 REFUSED = {
     # Positions that the inputs decide
     "looked up in two": (lambda x: TABLE[(x > 0).long(), (x < 0).long()], ConfigError, "inputs decide"),
+    "masked by bytes": (lambda x: x[(x[:, 0] > 0).byte()] * 2, ConfigError, "inputs decide"),
     "looked up in columns": (lambda x: TABLE[:, (x > 0).long()], ConfigError, "inputs decide"),
     "positive ones": (lambda x: x[x > 0] * 2, ConfigError, "inputs decide"),
     "selected ones": (lambda x: x.masked_select(x > 0), ConfigError, "inputs decide"),

@@ -156,7 +156,7 @@ WRONG = {
     "black mask": ([PROMPT, "--inpaint", "a.png", "--mask", "black.png"], "is white for nothing"),
     "prompt too many": ([PROMPT, "--variation", "a.png"], "--variation takes no prompt"),
     "guidance of an edit": (["--variation", "a.png", "--guidance", "2"], "--guidance is for pictures of a prompt"),
-    "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "for variations, not for ways"),
+    "candidates of an edit": (["--interpolate", "a.png", "b.png", "--candidates", "2"], "not for --interpolate"),
     "eta of a way": (["--interpolate", "a.png", "b.png", "--eta", "0.5"], "--eta is for variations"),
     "eta too large": (["--variation", "a.png", "--eta", "1.5"], "'eta' is 1.5: expected a number from 0 to 1"),
     "no candidates": ([PROMPT, "--candidates", "0"], "'candidates' is 0"),

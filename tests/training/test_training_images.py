@@ -25,7 +25,7 @@ from anfinsen.training.images.features import FeatureStore
 from anfinsen.training.images.muon import FilterMuon
 from anfinsen.training.images.objectives import mean_scores
 from anfinsen.training.images.options import DropOptions, NoiseOptions
-from anfinsen.training.images.recipe import RECIPES, ConditionDrop, ImageRecipe
+from anfinsen.training.images.recipe import RECIPES, ImageRecipe
 from anfinsen.training.images.train import ImageTrainer, image_optimizers, train_images
 from anfinsen.training.run import CHECKPOINT, WEIGHTS
 from anfinsen.weights.images import CLIP, IMAGE_FAMILIES, tokenizer_of
@@ -415,16 +415,21 @@ def test_levels_that_cannot_be_are_refused(noise, message):
 
 
 @pytest.mark.parametrize(
-    ("drop", "name"),
+    ("shares", "name"),
     [
-        (DropOptions(embedding=1.0), "--drop-embedding is 1.0"),
-        (DropOptions(caption=-0.1), "--drop-caption is -0.1"),
-        (DropOptions(both=float("nan")), "--drop-both is nan"),
+        ({"embedding": 1.0}, "--drop-embedding is 1.0"),
+        ({"caption": -0.1}, "--drop-caption is -0.1"),
+        ({"both": float("nan")}, "--drop-both is nan"),
     ],
 )
-def test_shares_that_cannot_be_are_refused(drop, name):
+def test_shares_that_cannot_be_are_refused(shares, name):
     with pytest.raises(ConfigError, match=f"{name}: expected 0 or more, and less than 1"):
-        drop.applied(ConditionDrop())
+        DropOptions(**shares)
+
+
+def test_only_the_decoder_drops_conditions_as_told(folder, tmp_path):
+    with pytest.raises(ConfigError, match="for dalle2-decoder, not for dalle2-prior"):
+        options("dalle2-prior", folder, tmp_path, drop=DropOptions(both=0.5))
 
 
 def test_the_prior_has_no_mean_of_levels():

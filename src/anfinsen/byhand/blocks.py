@@ -113,7 +113,7 @@ _SHARED_NAMES = (
 def blocks_of(model: nn.Module) -> tuple[BlockInfo, ...]:
     """Return the blocks of ``model`` in the order in which they are defined.
 
-    Plain layers are left out, and so are mere holders of parts, which never run themselves.
+    Plain layers are left out, and so are holders of parts, which have no forward pass of their own.
     """
     family = type(model).__name__
     found = []

@@ -105,10 +105,12 @@ def places_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Itera
 
 def names_rows(name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether positions are whole numbers along one axis, which formulas can compare with each place."""
+    values = arguments_of(func, args, kwargs)
     if name == "index.Tensor":
-        indices = arguments_of(func, args, kwargs)["indices"]
-        return indices[0] is not None and indices[0].dtype != torch.bool and not list(tensors_of(indices[1:]))
-    return name in ("scatter.value", "embedding")
+        first, *others = values["indices"]
+        # Truths, and bytes as PyTorch reads them, are masks.
+        return first is not None and first.dtype in (torch.int32, torch.int64) and not list(tensors_of(others))
+    return name in ("scatter.value", "embedding") or (name == "index_select" and values["dim"] == 0)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Operations that only move, copy or drop elements: cells get new places, and no formulas arise."""
+"""Operations that move, copy or drop elements: cells get new places, and formulas arise only where inputs choose."""
 
 from __future__ import annotations
 
@@ -37,17 +37,19 @@ def _moved(tracer: Tracer, call: Call) -> Ids:
 
 def _looked_up(tracer: Tracer, call: Call) -> Ids:
     """Rows of a table; where inputs decide which, each row asks if it is meant, and a product takes it."""
-    table, index = call.get(0), call.get(1)
+    table, index = call.get(0), call.get("indices", call.get("index"))
     index = index[0] if isinstance(index, list) else index
     if index is None or not tracer.depends(index):
         return _moved(tracer, call)
-    for name in ("padding_idx", "scale_grad_by_freq", "sparse"):
-        call.get(name)  # of gradients
+    if not call.out.numel():
+        return np.empty(tuple(call.out.shape), np.int32)
+    for name in ("dim", "padding_idx", "scale_grad_by_freq", "sparse"):
+        call.get(name)  # the first axis, as `names_rows` saw; the others change gradients only
     count = len(table)
     meant = tracer.map(
         "is it this row? (1 or 0)",
         f"IF({{0}}+IF({{0}}<0,{count},0)={{1}},1,0)" if call.name == "index.Tensor" else "IF({0}={1},1,0)",
-        torch.nn.functional.one_hot(index.reshape(-1) % count, count).double(),
+        torch.nn.functional.one_hot(index.reshape(-1).long() % count, count).double(),
         tracer.ids(index).reshape(-1, 1),
         torch.arange(count, dtype=torch.float64),
     )
@@ -138,11 +140,11 @@ def _python(indices: Any) -> tuple[Any, ...]:
 
 MOVES: dict[str, Handler] = {
     **dict.fromkeys(
-        ("cat", "stack", "_unsafe_index.Tensor", "index_select", "gather", "flip", "roll", "repeat",
+        ("cat", "stack", "_unsafe_index.Tensor", "gather", "flip", "roll", "repeat",
          "select_scatter", "slice_scatter", "take", "masked_select"),
         _moved,
     ),
-    **dict.fromkeys(("embedding", "index.Tensor"), _looked_up),
+    **dict.fromkeys(("embedding", "index.Tensor", "index_select"), _looked_up),
     **dict.fromkeys(("clone", "_to_copy", "contiguous", "lift_fresh_copy", "view_copy",
                      "expand_copy", "alias_copy", "detach_copy"), _copied),
     **dict.fromkeys(("copy",), _copy_into),

@@ -53,7 +53,7 @@ def image(
     ] = False,
     candidates: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Drawn for each picture; CLIP keeps one (default: 4; not of ways)."),
+        typer.Option(metavar="N", help="Drawn for each picture; CLIP keeps one (default: 4)."),
     ] = None,
     variation: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw variations of a picture.")] = None,
     eta: Annotated[

@@ -168,7 +168,7 @@ def _pictures_hint(report: ImageReport) -> str:
     hints = {
         "text": "The CLIP score is the cosine between a picture's embedding and its caption's.",
         "in-painting": "The CLIP score is the cosine between a picture's embedding and its caption's.",
-        "variation": "Each keeps what CLIP's embedding says of the given picture, and draws the rest anew.",
+        "variation": "Each keeps what CLIP's embedding says of the given picture; the larger η is, the more moves.",
         "interpolation": "Embeddings and noise go along great circles from the first picture to the last.",
         "text difference": "The embedding turns in the direction from one caption to the other; the noise stays.",
     }

@@ -108,11 +108,11 @@ class DallE2Pipeline(DallE2Parts):
         image_sampler(self.options.sampler, num_inference_steps)
         text = self.encode(prompts, num_images_per_prompt)
 
-        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+        def draw(rows: Sequence[int], own_seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
             own = text_rows(text, rows)
-            embedding = self.image_embeddings(own, seeds, callback)
-            low = self.decode(self.guided(embedding, own, guidance_scale), num_inference_steps, seeds, callback)
-            return self.upsample(low, embedding, seeds, callback)
+            embedding = self.image_embeddings(own, own_seeds, callback)
+            low = self.decode(self.guided(embedding, own, guidance_scale), num_inference_steps, own_seeds, callback)
+            return self.upsample(low, embedding, own_seeds, callback)
 
         seeds = picture_seeds(generator, len(text.embedding))
         pictures, seeds = self._best(seeds, draw, text.embedding, callback_on_step_end)
@@ -180,11 +180,11 @@ class DallE2Pipeline(DallE2Parts):
         noise = self._inverted(denoise, to_base(picture), num_inference_steps, seeds[0])
         sigmas = self.decoder.config.diffusion.sigmas(num_inference_steps)
 
-        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
-            own, generators = embedding.expand(len(rows), -1), stage_generators(seeds, "decoder")
+        def draw(rows: Sequence[int], own_seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+            own, generators = embedding.expand(len(rows), -1), stage_generators(own_seeds, "decoder")
             start = noise.repeat(len(rows), 1, 1, 1)
             low = walk(self, "decoder", self.decoder.denoiser(own, None), start, sigmas, sampler, generators, callback)
-            return self.upsample(low, own, seeds, callback)
+            return self.upsample(low, own, own_seeds, callback)
 
         wanted = embedding.expand(num_images, -1)
         pictures, seeds = self._best(seeds, draw, wanted, callback_on_step_end)
@@ -290,13 +290,13 @@ class DallE2Pipeline(DallE2Parts):
         known = to_base((~painted).float().expand(1, 3, -1, -1) * 2 - 1) == 1
         base = to_base(picture)
 
-        def draw(rows: Sequence[int], seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
+        def draw(rows: Sequence[int], own_seeds: Sequence[int], callback: StepCallback | None) -> Tensor:
             own, several = text_rows(text, rows), (len(rows), -1, -1, -1)
-            embedding = self.image_embeddings(own, seeds, callback)
+            embedding = self.image_embeddings(own, own_seeds, callback)
             guided = self.guided(embedding, own, guidance_scale)
             denoise = inpainting_denoiser(guided, base.expand(several), known.expand(several))
-            low = self.decode(denoise, num_inference_steps, seeds, callback)
-            return torch.where(painted, self.upsample(low, embedding, seeds, callback), picture)
+            low = self.decode(denoise, num_inference_steps, own_seeds, callback)
+            return torch.where(painted, self.upsample(low, embedding, own_seeds, callback), picture)
 
         seeds = picture_seeds(generator, num_images)
         pictures, seeds = self._best(seeds, draw, text.embedding, callback_on_step_end)

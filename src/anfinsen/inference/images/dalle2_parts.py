@@ -177,4 +177,4 @@ def text_rows(text: ClipText, rows: Sequence[int]) -> ClipText:
 
 def repeated(text: ClipText, times: int) -> ClipText:
     """Return each caption ``times`` times, next to each other."""
-    return ClipText(*(part.repeat_interleave(times, dim=0) for part in (text.embedding, text.encodings, text.mask)))
+    return text_rows(text, [row for row in range(len(text.embedding)) for _ in range(times)])

@@ -192,9 +192,7 @@ class ImageRequest:
         if self.mode != "variation" and self.eta is not None:
             raise ConfigError("Option --eta is for variations: leave it out.")
         if self.mode not in CHOSEN and self.candidates is not None:
-            raise ConfigError(
-                "Option --candidates is for pictures of a prompt and for variations, not for ways: leave it out."
-            )
+            raise ConfigError("Option --candidates is not for --interpolate and --text-difference: leave it out.")
 
     def _check_model(self) -> None:
         if self.model == "dalle2":

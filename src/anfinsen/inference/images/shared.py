@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("euler", "heun", "ddim", "ancestral", "edm-stochastic")
 MAX_PICTURES, MAX_STEPS, MAX_GUIDANCE = 64, 1000, 30.0
 PICTURES_AT_ONCE = 64  # of candidates: memory does not grow with their number
-CANDIDATES = 4  # drawn for each picture of a prompt (DALL·E 1's paper draws 512); CLIP keeps one
+CANDIDATES = 4  # drawn for each picture (DALL·E 1's paper draws 512); CLIP keeps one
 MAX_PICTURE_SEED = 2**53  # whole numbers that every reader of JSON keeps
 
 StepCallback = Callable[[Any, int, float, Mapping[str, Any]], object]

@@ -86,9 +86,10 @@ def gather(options: ImageTrainOptions, device: torch.device, progress: Progress)
         _check_start(options, config, first.config, start, under, progress)
         model.load_state_dict(first.state_dict())
     store = FeatureStore(options.features, device, options.run.bf16, progress)
-    drop = options.drop.applied(CONDITION_DROPS.get(options.network, ConditionDrop()))
+    usual = CONDITION_DROPS.get(options.network, ConditionDrop())
+    drop = options.drop.applied(usual)
     sources = {"data": train.digest, **under.sources, **({"start": start.sha256} if start else {})}
-    if options.network == "dalle2-decoder":
+    if drop != usual:
         sources[DROPPED] = f"embedding {drop.image:g}, caption {drop.text:g}, both {drop.both:g}"
     return Ingredients(
         model,

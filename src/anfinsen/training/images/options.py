@@ -59,21 +59,22 @@ class DropOptions:
 
     Attributes:
         embedding, caption, both: as ``image``, ``text`` and ``both`` of `ConditionDrop`.
+
+    Raises:
+        ConfigError: a share is below 0, or leaves nothing.
     """
 
     embedding: float | None = None
     caption: float | None = None
     both: float | None = None
 
-    def applied(self, drop: ConditionDrop) -> ConditionDrop:
-        """Return the recipe's shares with these in their place.
-
-        Raises:
-            ConfigError: a share is below 0, or leaves nothing.
-        """
+    def __post_init__(self) -> None:
         for name, value in (("embedding", self.embedding), ("caption", self.caption), ("both", self.both)):
             if value is not None and not 0 <= value < 1:
                 raise ConfigError(f"Option --drop-{name} is {value}: expected 0 or more, and less than 1.")
+
+    def applied(self, drop: ConditionDrop) -> ConditionDrop:
+        """Return the recipe's shares with these in their place."""
         chosen = {"image": self.embedding, "text": self.caption, "both": self.both}
         return replace(drop, **{name: value for name, value in chosen.items() if value is not None})
 
@@ -89,6 +90,9 @@ class ImageTrainOptions:
             DALL·E 1's transformer writes in.
         cache: folder of what these say of the data; None: in the output folder.
         noise: levels of training. drop: how often the decoder does without its conditions.
+
+    Raises:
+        ConfigError: ``drop`` is given for another network.
     """
 
     network: Network
@@ -98,6 +102,12 @@ class ImageTrainOptions:
     cache: Path | None = None
     noise: NoiseOptions = NoiseOptions()
     drop: DropOptions = DropOptions()
+
+    def __post_init__(self) -> None:
+        if self.network != "dalle2-decoder" and self.drop != DropOptions():
+            raise ConfigError(
+                f"Shares of dropped conditions are for dalle2-decoder, not for {self.network}: leave them."
+            )
 
     @property
     def features(self) -> Path:
