@@ -19,9 +19,9 @@ import argparse
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import images_arms as arms
@@ -96,16 +96,20 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, metavar="SVG", help="where to draw the sweep over steps")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="Markdown page whose marked block is replaced")
     args = parser.parse_args(arguments)
-    unknown = set(args.parts.split(",")) - set(PARTS)
-    if unknown:
-        raise ConfigError(f"Unknown part {sorted(unknown)[0]!r}: expected some of {', '.join(PARTS)}.")
-    splits = args.splits.split(",")
-    unknown = set(splits) - set(tables.SPLITS)
-    if unknown:
-        raise ConfigError(f"Unknown split {sorted(unknown)[0]!r}: expected some of {', '.join(tables.SPLITS)}.")
-    if len(set(splits)) < len(splits):
-        raise ConfigError(f"A split is named twice in {args.splits}: name each once.")
+    args.parts = _names("part", args.parts, PARTS)
+    args.splits = _names("split", args.splits, tables.SPLITS)
+    if len(set(args.splits)) < len(args.splits):
+        raise ConfigError(f"A split is named twice in {','.join(args.splits)}: name each once.")
     return args
+
+
+def _names(what: str, text: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return the names in a text with commas between them; unknown ones are refused."""
+    names = tuple(text.split(","))
+    unknown = set(names) - set(known)
+    if unknown:
+        raise ConfigError(f"Unknown {what} {sorted(unknown)[0]!r}: expected some of {', '.join(known)}.")
+    return names
 
 
 def work(arm: Arm, setting: Setting) -> tuple[Record, np.ndarray | None]:
@@ -124,12 +128,8 @@ def work(arm: Arm, setting: Setting) -> tuple[Record, np.ndarray | None]:
     what = arms.Prompts(setting.data, arm.split, several * arm.pictures)
     pictures, steps = from_bytes(what.pictures), setting.steps or None
     if arm.model == VARIATIONS:
-        own = pipe.options
-        try:
-            pipe.options = replace(own, candidates=arm.candidates or own.candidates)
+        with arms.as_in(pipe, arm):
             return record | scores.variation_record(pipe, pictures, what.scenes, EACH, setting.seed, steps), None
-        finally:
-            pipe.options = own
     return record | scores.interpolation_record(pipe, pictures, arm.pictures, setting.seed, steps), None
 
 
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = options(arguments)
     if args.write:
         pages.with_block(args.write, BLOCK, "")  # before hours are spent
-    plan = Plan(tuple(args.parts.split(",")), args.limit, args.sweep, args.edits, tuple(args.splits.split(",")))
+    plan = Plan(args.parts, args.limit, args.sweep, args.edits, args.splits)
     setting = Setting(args.data, arms.files_of(args.weights), args.seed, args.threads, args.steps)
     records = Records(args.results)
     found = run_all(plan.tasks, setting, records, args.workers)

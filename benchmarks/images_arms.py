@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -239,23 +240,30 @@ def about(data: Path) -> str:
         raise InputError(f"{data} is no folder of captioned pictures ({error}): make it with image_data.py.") from error
 
 
+@contextmanager
+def as_in(pipe: DallE1Pipeline | DallE2Pipeline, arm: Arm) -> Iterator[None]:
+    """Give the pipeline, which others use too, the options of an arm while it draws."""
+    own = pipe.options
+    try:
+        if arm.candidates:
+            pipe.options = replace(pipe.options, candidates=arm.candidates)
+        if arm.model == DALLE2:
+            pipe.options = replace(pipe.options, use_prior=arm.use_prior, sampler=arm.sampler or own.sampler)
+        yield
+    finally:
+        pipe.options = own
+
+
 def _call(
     pipe: DallE1Pipeline | DallE2Pipeline, arm: Arm, setting: Setting, captions: Sequence[str], first: int
 ) -> Any:
     """Draw pictures of captions, the first of which is number ``first``: its randomness depends on that alone."""
     generators = [torch_generator(setting.seed, "picture", first + index) for index in range(len(captions))]
     chosen: dict[str, Any] = {} if arm.guidance is None else {"guidance_scale": arm.guidance}
-    options = pipe.options
-    try:
-        if arm.candidates:
-            pipe.options = replace(pipe.options, candidates=arm.candidates)
-        if arm.model == DALLE2:
-            pipe.options = replace(pipe.options, use_prior=arm.use_prior, sampler=arm.sampler or options.sampler)
-            if arm.steps or setting.steps:
-                chosen["num_inference_steps"] = arm.steps or setting.steps
+    if arm.model == DALLE2 and (arm.steps or setting.steps):
+        chosen["num_inference_steps"] = arm.steps or setting.steps
+    with as_in(pipe, arm):
         return pipe(list(captions), generator=generators, output_type="pt", **chosen).images
-    finally:
-        pipe.options = options
 
 
 @torch.no_grad()
