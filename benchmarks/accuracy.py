@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,8 +28,9 @@ import torch
 from accuracy_models import HELIX, Model, Settings, bundled, open_model
 from accuracy_runs import Chosen, Results, Row, Source, chain_sources, run, structure_sources
 
-from anfinsen.common.errors import AnfinsenError, InputError
+from anfinsen.common.errors import InputError
 from anfinsen.common.files import write_text
+from anfinsen.common.script import run_script
 
 CHAINS, STRUCTURES = "protein chains", "structures"
 BLOCK = "accuracy"  # the comments in the page begin with it
@@ -122,8 +122,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -24,6 +24,7 @@ from accuracy_runs import chain_sources
 
 from anfinsen.alignments import take_rows
 from anfinsen.chemistry import rigid_groups
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.features import Complex
 from anfinsen.features.alphafold2 import alphafold2_inputs
@@ -154,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

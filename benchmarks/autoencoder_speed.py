@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +28,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from anfinsen.autoencoders import Autoencoder
-from anfinsen.common.errors import AnfinsenError, InputError
+from anfinsen.common.errors import InputError
+from anfinsen.common.script import run_script
 
 EPOCHS, RATE = 3, 1e-3
 WIDTHS = (64, 32)  # PyOD's defaults; the last is the code
@@ -192,8 +192,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -34,6 +34,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from anfinsen.common.errors import AnfinsenError
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator
 
 NEIGHBOURS = 5
@@ -268,8 +269,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

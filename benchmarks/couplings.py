@@ -23,6 +23,7 @@ from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families,
 
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
 from anfinsen.alignments.couplings.contacts import Calibration
+from anfinsen.common.script import run_script
 
 LEAST_SEPARATION = 6
 MOST_Z = Calibration.highest_z
@@ -154,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

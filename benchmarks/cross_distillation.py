@@ -22,9 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from anfinsen.common.errors import AnfinsenError, InputError
+from anfinsen.common.errors import InputError
 from anfinsen.common.files import write_text
 from anfinsen.common.progress import Silent
+from anfinsen.common.script import run_script
 from anfinsen.inference import DEFAULT_MODEL, PredictOptions, Predictor, make_predictor
 from anfinsen.inference.distillation import DistillConfig, distilled_chain
 from anfinsen.inference.distillation_cross import CrossConfig, disordered, partly_unresolved, stretches
@@ -193,7 +194,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        raise SystemExit(f"cross_distillation: {error}") from error
+    run_script(main)

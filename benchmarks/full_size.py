@@ -22,6 +22,7 @@ import torch
 from dry_run import WithoutArithmetic
 from harness import peak_memory, start_peak
 
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.features import featurise, prepare_job
 from anfinsen.jobs import Job
@@ -158,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

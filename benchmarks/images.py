@@ -32,7 +32,8 @@ import pages
 import torch
 from images_arms import Arm, Record, Records, Setting
 
-from anfinsen.common.errors import AnfinsenError, ConfigError
+from anfinsen.common.errors import ConfigError
+from anfinsen.common.script import run_script
 from anfinsen.images.datasets import ImageTextDataset, from_bytes
 from anfinsen.inference.images.shared import CANDIDATES
 
@@ -231,8 +232,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

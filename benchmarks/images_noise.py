@@ -26,7 +26,8 @@ import pages
 from images_arms import Arm, Records, Setting
 
 import images
-from anfinsen.common.errors import AnfinsenError, ConfigError
+from anfinsen.common.errors import ConfigError
+from anfinsen.common.script import run_script
 from anfinsen.images.dalle2 import DECODER_PRESETS
 from anfinsen.training.images.train import CPU_SECONDS
 from anfinsen.weights.tensors import read_tensors
@@ -171,8 +172,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from anfinsen.autoencoders import Autoencoder
-from anfinsen.common.errors import AnfinsenError
+from anfinsen.common.script import run_script
 
 COMPONENTS = {"iris": 2, "wine": 3, "breast cancer": 5, "digits": 8, "diabetes": 4}
 MOST_STEPS = 5_000
@@ -95,8 +94,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.inference.confidence import expected_plddt
 from anfinsen.losses import LossConfig, batch_symmetries, permute_labels
@@ -254,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -11,6 +11,7 @@ import torch
 
 from anfinsen.alignments import Msa, parse_msa
 from anfinsen.chemistry import ChainKind, read_structure
+from anfinsen.common.errors import InputError
 from anfinsen.geometry import ideal_cbeta
 from anfinsen.inference.families import read_family
 from anfinsen.metrics import contact_precision
@@ -69,6 +70,8 @@ def chain_families(data: Path, split: str, longest: int, every: int = 1) -> Iter
     """Every n-th chain of a split that has an alignment."""
     import pyarrow.parquet as pq
 
+    if not (data / "chains" / f"{split}.parquet").exists():
+        raise InputError(f"{data} holds no chains/{split}.parquet: expected a data folder with chains/ and msas/.")
     table = pq.read_table(data / "chains" / f"{split}.parquet", columns=["id", "sequence", "x", "y", "z"])
     row_of = {name: row for row, name in enumerate(table["id"].to_pylist())}
     count = 0
@@ -89,7 +92,7 @@ def _atoms_of_file(path: Path, query: str) -> tuple[np.ndarray, np.ndarray]:
     structure = read_structure(path)
     atoms, residues = structure.atoms, structure.residues
     if structure.chains[0].sequence != query:
-        raise SystemExit(f"{path}: the chain is not the alignment's query")
+        raise InputError(f"{path}: its chain is not the query of the alignment beside it.")
     ca, beta = np.full((2, len(query), 3), np.nan)
     for index in np.flatnonzero(atoms.resolved):
         residue = atoms.residue[index]

@@ -8,13 +8,13 @@ part. OUT has the second's metadata, and the hashes of both.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from anfinsen.common.errors import AnfinsenError, ConfigError, WeightsError
+from anfinsen.common.errors import ConfigError, WeightsError
+from anfinsen.common.script import run_script
 from anfinsen.weights.tensors import TensorFile, read_tensors, write_tensors
 
 # What two files must agree on to be one network.
@@ -57,8 +57,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -19,6 +19,7 @@ from anfinsen.alignments import FilterConfig, parse_msa
 from anfinsen.alignments.filters import kept_rows
 from anfinsen.chemistry import ChainKind
 from anfinsen.common.files import write_text
+from anfinsen.common.script import run_script
 
 BACKBONE = ("N", "CA", "C", "O")
 COVERAGE = 0.5  # of the chain, that a row must have
@@ -98,4 +99,4 @@ chains:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

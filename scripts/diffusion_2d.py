@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anfinsen.common.errors import AnfinsenError
 from anfinsen.common.files import write_text
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import torch_generator
 from anfinsen.diffusion import (
     ALPHAFOLD3_SAMPLER,
@@ -292,8 +292,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -22,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anfinsen.common.errors import AnfinsenError, ConfigError, InputError
+from anfinsen.common.errors import ConfigError, InputError
 from anfinsen.common.files import write_text
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.images.captions import describe
 from anfinsen.images.datasets import SPLITS, Captioned, write_split
@@ -85,7 +85,7 @@ def emoji_of(path: Path, captions: list[str]) -> dict[str, Rows]:
     return rows
 
 
-def main() -> int:
+def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -124,12 +124,7 @@ def main() -> int:
     }
     write_text(options.out / "about.json", json.dumps(about, indent=2) + "\n")
     print(f"{options.out}: {counts}; {time.process_time() - started:.0f} s of CPU")
-    return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except AnfinsenError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

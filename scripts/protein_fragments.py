@@ -41,6 +41,7 @@ from anfinsen.autoencoders.fragments import (
 )
 from anfinsen.chemistry import Structure, read_structure
 from anfinsen.common.files import atomic_path, write_text
+from anfinsen.common.script import run_script
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.metrics import secondary_structure
 from anfinsen.metrics.ramachandran import FAVOURED, GENERAL, OUTLIER, ramachandran_levels
@@ -232,4 +233,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

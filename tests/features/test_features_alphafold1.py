@@ -1,6 +1,7 @@
 """AlphaFold 1's features: frequencies and gap transitions counted by hand, couplings against the full inverse."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -9,15 +10,24 @@ import torch
 from anfinsen.alignments import parse_msa
 from anfinsen.alignments.couplings import infer_couplings
 from anfinsen.chemistry import ChainKind
+from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.features.alphafold1 import (
     COUPLING_BLOCK,
     PAIR_CHANNELS,
     SINGLE_CHANNELS,
     alphafold1_features,
+    coupling_detail,
     evolution_of_msa,
     evolution_of_profile,
+    features_of_msa,
 )
-from anfinsen.features.coupling_scores import COUPLINGS, coupling_blocks, coupling_scores
+from anfinsen.features.coupling_scores import (
+    CLASS_CHANNELS,
+    COUPLINGS,
+    coupling_blocks,
+    coupling_scores,
+    pair_couplings_of,
+)
 from anfinsen.models.alphafold1 import PRESETS
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
@@ -40,8 +50,12 @@ def _random_msa(rows: int, length: int, seed: int = 0):
 
 def test_presets_read_as_many_channels_as_there_are():
     assert PRESETS["mini"].c_single_in == PRESETS["full"].c_single_in == SINGLE_CHANNELS
-    assert PRESETS["mini"].c_pair_in == PAIR_CHANNELS
+    assert PRESETS["mini"].c_pair_in == PAIR_CHANNELS + CLASS_CHANNELS
     assert PRESETS["full"].c_pair_in == PAIR_CHANNELS + COUPLING_BLOCK
+    assert coupling_detail(PRESETS["mini"].c_pair_in) == "classes"
+    assert coupling_detail(PRESETS["full"].c_pair_in) == "blocks"
+    with pytest.raises(ValueError, match="9 channels of pairs"):
+        coupling_detail(PAIR_CHANNELS + 1)
 
 
 def test_frequencies_and_gap_transitions_by_hand():
@@ -125,6 +139,54 @@ def test_coupling_blocks_are_those_of_the_full_inverse():
     for i, j in ((0, 5), (7, 2), (3, 4)):
         np.testing.assert_allclose(found[i, j], expected[i, :, j], atol=1e-5 * float(np.abs(expected).max()) + 1e-6)
     assert not found[6, 6].any()
+
+
+@pytest.mark.parametrize(("rows", "length"), [(30, 12), (150, 12)])  # by the short way, and by the full inverse
+def test_class_couplings_sum_the_couplings_of_their_members(rows, length):
+    msa = _random_msa(rows, length)
+    found = pair_couplings_of(msa)
+    whole = infer_couplings(msa, COUPLINGS, device="cpu", keep=True)
+    np.testing.assert_allclose(found.scores, whole.scores, atol=2e-4 * np.abs(whole.scores).max())
+    classes = found.classes.reshape(length, length, 6, 6)
+    different = ~np.eye(length, dtype=bool)
+    unit = np.sqrt((whole.couplings.swapaxes(1, 2)[different] ** 2).mean())
+    positive, negative = ([AMINO_ACIDS.index(name) for name in names] for names in (("LYS", "ARG"), ("ASP", "GLU")))
+    for i, j in ((0, 5), (7, 2), (11, 10)):
+        charges = whole.couplings[i][:, j][np.ix_(positive, negative)].sum() / 2  # the root of two by two members
+        assert float(classes[i, j, 3, 4]) == pytest.approx(math.asinh(charges / unit), abs=1e-3)
+    np.testing.assert_allclose(classes, classes.transpose(1, 0, 3, 2), atol=1e-5)
+    assert not classes[4, 4].any()
+
+
+def test_opposite_charges_that_go_together_show_as_such():
+    rng = np.random.default_rng(0)
+    rows = []
+    for _ in range(300):
+        row = rng.choice(list("AVILFWSTNQ"), 20)
+        row[3], row[15] = ("K", "E") if rng.random() < 0.5 else ("D", "R")
+        rows.append("".join(row))
+    msa = _msa("".join(f">r{i}\n{row}\n" for i, row in enumerate(rows)), rows[0])
+    classes = pair_couplings_of(msa).classes.reshape(20, 20, 6, 6)[3, 15]
+    assert classes[3, 4] > 2 and classes[4, 3] > 2
+    assert classes[3, 3] < -2 and classes[4, 4] < -2
+
+
+def test_features_of_an_alignment_hold_what_the_network_reads():
+    msa = _random_msa(40, 30)
+    query = msa.restypes[0].astype(np.int64)
+    few = features_of_msa(query, msa, PAIR_CHANNELS)
+    for extra, expected in ((CLASS_CHANNELS, pair_couplings_of(msa).classes), (COUPLING_BLOCK, coupling_blocks(msa))):
+        found = features_of_msa(query, msa, PAIR_CHANNELS + extra)
+        torch.testing.assert_close(found.single, few.single)
+        torch.testing.assert_close(found.pair[..., :PAIR_CHANNELS], few.pair, atol=1e-4, rtol=1e-4)
+        np.testing.assert_array_equal(found.pair[..., PAIR_CHANNELS:].numpy(), expected)
+        one_row = _msa(">q\nACDEF\n", "ACDEF")
+        for alone in (None, one_row, _msa(">q\nACDEF\n>a\nA----\n", "ACDEF")):
+            assert (
+                not features_of_msa(one_row.restypes[0].astype(np.int64), alone, PAIR_CHANNELS + extra)
+                .pair[..., 3:]
+                .any()
+            )
 
 
 def test_coupling_blocks_are_appended():

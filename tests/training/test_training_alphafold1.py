@@ -1,6 +1,9 @@
 """Training AlphaFold 1: labels against their definitions, views read back, runs that go on with the same numbers."""
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +19,12 @@ from anfinsen.models.alphafold1 import (
     AlphaFold1,
     AlphaFold1Config,
     Calibration,
+    FoldingConfig,
+    RealisationConfig,
     ReferenceDistribution,
+    Stage,
+    TermWeights,
+    TilingConfig,
     Tower,
     cut,
     distance_centres,
@@ -24,10 +32,11 @@ from anfinsen.models.alphafold1 import (
     separation_class,
 )
 from anfinsen.training.alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, crop_targets
-from anfinsen.training.alphafold1_finish import map_scores, reference_counts, validation_chains
-from anfinsen.training.alphafold1_train import RECIPES, AlphaFold1Recipe, AlphaFold1Trainer
+from anfinsen.training.alphafold1_finish import calibrate, map_scores, reference_counts, validation_chains
+from anfinsen.training.alphafold1_train import RECIPES, AlphaFold1Recipe, AlphaFold1Trainer, reads_more, widened
 from anfinsen.training.chain_store import a3m_row_starts
-from anfinsen.training.evolution_cache import EvolutionConfig, view_of
+from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig, view_of
+from anfinsen.training.workers import Workers
 from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1, save_alphafold1
 
 TINY = AlphaFold1Config(c_single_in=92, c_pair_in=8, towers=(Tower(1, 8),), crop=24, torsions=12, dihedrals=8, angles=6)
@@ -57,8 +66,76 @@ def test_views_are_read_back_as_they_were_made(dataset):
     np.testing.assert_allclose(found.evolution.frequencies, expected.evolution.frequencies, atol=1e-3)
     np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3 * np.abs(expected.scores).max())
     np.testing.assert_array_equal(dataset.cache.rows(index, 1).restypes, dataset.cache.rows(index, 1).restypes)
+    assert found.classes is None
     with pytest.raises(InputError, match="cannot be read"):
         dataset.cache.view(dataset.cache.missing()[0], 0)
+
+
+def test_class_couplings_are_read_back_as_they_were_made(dataset, shared, tmp_path):
+    network, config = (
+        replace(TINY, c_pair_in=PRESETS["mini"].c_pair_in),
+        replace(dataset.config, single=0.0, profile=0.0),
+    )
+    other = AlphaFold1Dataset(shared / "data", "validation", tmp_path, network, config)
+    index = dataset.chosen[0]
+    assert list(other.cache.prepare([index])) == [index]
+    expected = view_of(other.cache.rows(index, 0), classes=True).classes
+    # A byte holds steps of 1/16.
+    np.testing.assert_allclose(other.cache.view(index, 0).classes, expected, atol=1 / 32 + 1e-6)
+    length = len(expected)
+    assert other.features(index).pair.shape == (length, length, network.c_pair_in)
+    assert not other.profile_features(index).pair[..., TINY.c_pair_in :].any()
+    # Views without them are not taken for views with them.
+    assert index in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
+
+
+def test_a_network_that_reads_more_begins_as_it_was(dataset):
+    wider = replace(TINY, c_pair_in=PRESETS["mini"].c_pair_in)
+    assert reads_more(wider, TINY) and not reads_more(TINY, wider) and not reads_more(wider, wider)
+    assert not reads_more(wider, replace(TINY, crop=32))
+    torch.manual_seed(0)
+    narrow, wide = AlphaFold1(TINY).eval(), AlphaFold1(wider).eval()
+    wide.load_state_dict(widened(narrow.state_dict(), wider))
+    crops, _ = dataset.example(np.random.default_rng(0))
+    more = replace(crops, pair=torch.cat([crops.pair, torch.randn(*crops.pair.shape[:3], 36)], dim=-1))
+    with torch.no_grad():
+        torch.testing.assert_close(wide(more).distogram, narrow(crops).distogram)
+
+
+QUICK = RealisationConfig(
+    tiling=TilingConfig(stride=24, ensemble=1),
+    folding=FoldingConfig(starts=2, stages=(Stage(3, 2, TermWeights()),), rounds=0),
+)
+
+
+def test_calibration_is_the_same_however_many_workers_fold(dataset, monkeypatch):
+    torch.manual_seed(0)
+    alone = AlphaFold1(TINY)
+    before = alone.calibration.tm_weights.clone()
+    scores = calibrate(alone, dataset, dataset.chosen, 0, QUICK)
+    assert 0 < scores["tm_score"] < 0.5 and 0 < scores["lddt"] < 0.7  # nothing is learnt yet
+    assert not torch.equal(alone.calibration.tm_weights, before)
+
+    # Two threads stand for two processes.
+    rank, folded, both = threading.local(), [[], []], threading.Barrier(2)
+
+    def all_gather_object(parts, mine):
+        folded[rank.number] = mine
+        both.wait(60)
+        parts[:] = folded
+
+    def work(number):
+        rank.number = number
+        model = AlphaFold1(TINY)
+        model.load_state_dict({**alone.state_dict(), "calibration.tm_weights": before})
+        return model, calibrate(model, dataset, dataset.chosen, 0, QUICK, workers=Workers(number, 2))
+
+    monkeypatch.setattr("anfinsen.training.workers.dist.all_gather_object", all_gather_object)
+    with ThreadPoolExecutor(2) as pool:
+        for model, found in pool.map(work, range(2)):
+            assert found == pytest.approx(scores, rel=1e-4)
+            torch.testing.assert_close(model.calibration.tm_weights, alone.calibration.tm_weights, rtol=1e-3, atol=1e-3)
+    assert [len(part) for part in folded] == [2, 1]
 
 
 def test_targets_are_the_bins_of_the_truth(dataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from anfinsen.alignments import Msa, sequence_weights
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP
 from anfinsen.nn.batch import COUPLING_CHANNELS
 
+from .coupling_scores import CLASS_CHANNELS, coupling_blocks, coupling_scores, pair_couplings_of
 from .couplings import coupling_channels
 
 _STATES = len(AMINO_ACIDS)  # 20; one-hot sequences have one more for unknown residues, profiles one more for gaps
@@ -21,6 +23,7 @@ _OWN_PAIR_CHANNELS = 3
 PAIR_CHANNELS = _OWN_PAIR_CHANNELS + COUPLING_CHANNELS
 COUPLING_BLOCK = _STATES * _STATES
 """Channels that the couplings themselves add to `PAIR_CHANNELS` where the network reads them (preset `full`)."""
+CouplingDetail = Literal["scores", "classes", "blocks"]
 
 # Frequencies of amino acids in UniProt, in the order of `AMINO_ACIDS` (release statistics of Swiss-Prot 2014_01).
 _BACKGROUND = np.array(
@@ -36,6 +39,7 @@ _CHARGE = {"ARG": 1.0, "LYS": 1.0, "ASP": -1.0, "GLU": -1.0}
 _CHARGES = np.array([_CHARGE.get(name, 0.0) for name in AMINO_ACIDS])
 _PSEUDOCOUNT = 2.0  # effective rows of background mixed into the profile
 _IDENTITY = 0.8
+_FEWEST_ROWS = 2  # that are an alignment
 _MOST_WEIGHED = 2048  # rows compared with one another; taking time with the square of it
 
 
@@ -55,6 +59,20 @@ class Evolution:
     gap_steps: Float[np.ndarray, "L 4"]
     effective_depth: float
     depth: int
+
+
+def coupling_detail(pair_channels: int) -> CouplingDetail:
+    """Return what a network that reads ``pair_channels`` of each pair is told of the couplings.
+
+    Their strength alone; also that between classes of amino acids (preset `mini`); or also all 20 x 20 (`full`).
+
+    Raises:
+        ValueError: no network reads so many channels.
+    """
+    details: dict[int, CouplingDetail] = {0: "scores", CLASS_CHANNELS: "classes", COUPLING_BLOCK: "blocks"}
+    if pair_channels - PAIR_CHANNELS not in details:
+        raise ValueError(f"{pair_channels} channels of pairs: expected one of {[PAIR_CHANNELS + n for n in details]}")
+    return details[pair_channels - PAIR_CHANNELS]
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,30 @@ def evolution_of_msa(msa: Msa) -> Evolution:
     return Evolution(frequencies, steps, float(weights.sum()), msa.depth)
 
 
+def features_of_msa(query: Int[np.ndarray, "L"], msa: Msa | None, pair_channels: int) -> AlphaFold1Features:
+    """Return the inputs of a network that reads ``pair_channels`` of each pair, for one protein chain.
+
+    No alignment, or one of a single row, is the sequence ``query`` alone.
+    """
+    detail = coupling_detail(pair_channels)
+    if msa is None or msa.depth < _FEWEST_ROWS:
+        return alphafold1_features(query, extra=no_extra(len(query), pair_channels))
+    evolution = evolution_of_msa(msa)
+    if detail == "classes":
+        found = pair_couplings_of(msa)
+        scores, extra = (None, no_extra(len(query), pair_channels)) if found is None else (found.scores, found.classes)
+        return alphafold1_features(query, evolution, scores, extra)
+    return alphafold1_features(
+        query, evolution, coupling_scores(msa), coupling_blocks(msa) if detail == "blocks" else None
+    )
+
+
+def no_extra(length: int, pair_channels: int) -> Float32[np.ndarray, "L L k"] | None:
+    """Return what `alphafold1_features` takes as ``extra`` where nothing is known of couplings."""
+    extra = pair_channels - PAIR_CHANNELS
+    return np.zeros((length, length, extra), dtype=np.float32) if extra else None
+
+
 def evolution_of_profile(profile: Float[np.ndarray, "L 20"]) -> Evolution:
     """Return what a profile without its alignment says."""
     frequencies = np.concatenate([profile, np.zeros((len(profile), 1), dtype=profile.dtype)], axis=1)
@@ -111,7 +153,7 @@ def alphafold1_features(
     query: Int[np.ndarray, "L"],
     evolution: Evolution | None = None,
     scores: Float32[np.ndarray, "L L"] | None = None,
-    blocks: Float32[np.ndarray, "L L 400"] | None = None,
+    extra: Float32[np.ndarray, "L L k"] | None = None,
 ) -> AlphaFold1Features:
     """Return the network's inputs for one protein chain.
 
@@ -119,12 +161,13 @@ def alphafold1_features(
         query: residue types (`chemistry.tokens.RESTYPES`).
         evolution: profile and gaps; None: the sequence alone.
         scores: strength of coupling of each pair, on any scale, symmetric; None: there are no couplings.
-        blocks: couplings J_ij(a, b), appended as they are, for networks that read them.
+        extra: couplings between classes of amino acids, or J_ij(a, b) themselves, appended as they are, for networks
+            that read them (see :func:`coupling_detail`).
     """
     single = _single_features(query, evolution)
     pair = _pair_features(_amino_frequencies(query, evolution), scores)
-    if blocks is not None:
-        pair = np.concatenate([pair, blocks], axis=-1)
+    if extra is not None:
+        pair = np.concatenate([pair, extra], axis=-1)
     return AlphaFold1Features(torch.from_numpy(single), torch.from_numpy(pair))
 
 

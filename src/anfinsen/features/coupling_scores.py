@@ -1,6 +1,8 @@
-"""The coupling scores that networks read: mean-field DCA, by the shorter way where an alignment is shallow."""
+"""The couplings that networks read: mean-field DCA, by the shorter way where an alignment is shallow."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from anfinsen.alignments.couplings import (
     infer_couplings,
 )
 from anfinsen.chemistry import ChainKind
+from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.common.errors import AlignmentError
 
 COUPLINGS = CouplingConfig(method="mean-field")
@@ -23,6 +26,73 @@ COUPLINGS = CouplingConfig(method="mean-field")
 
 _COLUMNS_AT_ONCE = 16
 LOW_RANK_BELOW = 0.5  # rows per state; with more, inverting the covariance itself is as quick
+
+CLASSES = (
+    ("ALA", "VAL", "ILE", "LEU", "MET", "CYS"),
+    ("PHE", "TRP", "TYR", "HIS"),
+    ("SER", "THR", "ASN", "GLN"),
+    ("LYS", "ARG"),
+    ("ASP", "GLU"),
+    ("GLY", "PRO"),
+)
+"""Classes of amino acids: aliphatic, aromatic, polar, positive, negative, and those that bend the chain."""
+
+CLASS_CHANNELS = len(CLASSES) ** 2
+"""Channels of the couplings between classes of amino acids, for each pair of residues."""
+
+
+@dataclass(frozen=True)
+class PairCouplings:
+    """Couplings of an alignment with L columns.
+
+    Attributes:
+        scores: how strongly each pair is coupled, as by :func:`coupling_scores`.
+        classes: how each pair is coupled, class of amino acids by class (`CLASSES`, the first residue's first). A
+            class's coupling is the sum over its members over the root of how many they are; the unit is the root mean
+            square of all couplings of the alignment, and values are asinh-squashed.
+    """
+
+    scores: Float32[np.ndarray, "L L"]
+    classes: Float32[np.ndarray, "L L 36"]
+
+
+def pair_couplings_of(msa: Msa) -> PairCouplings | None:
+    """Return scores and class couplings of an alignment, or None where too few rows say nothing about pairs.
+
+    What couplings are between says more than how strong they are: opposite charges or two hydrophobic residues meet,
+    where equal strength between columns with gaps is most often ancestry.
+    """
+    try:
+        sample = draw_sample(msa, ChainKind.PROTEIN, COUPLINGS.rows)
+        if not _is_shallow(sample):
+            found = infer_couplings(msa, COUPLINGS, device="cpu", keep=True)
+            assert found.couplings is not None  # they were asked for
+            table = _class_table()
+            classes = torch.einsum("iajb,ac,bd->ijcd", torch.from_numpy(found.couplings), table, table)
+            return PairCouplings(found.scores, _squashed(classes, found.norms))
+    except AlignmentError:
+        return None
+    y = _whitened(sample)
+    norms = _norms(y, sample.n_states)
+    length = len(norms)
+    by_class = (y.view(len(y), length, sample.n_states) @ _class_table()).flatten(1)
+    classes = (by_class.T @ by_class).view(length, len(CLASSES), length, len(CLASSES)).permute(0, 2, 1, 3)
+    return PairCouplings(average_product_correction(norms), _squashed(classes, norms))
+
+
+def _class_table() -> Float[Tensor, "20 6"]:
+    table = torch.tensor([[float(name in members) for members in CLASSES] for name in AMINO_ACIDS])
+    unit: Tensor = table / table.norm(dim=0)
+    return unit
+
+
+def _squashed(classes: Float[Tensor, "L L 6 6"], norms: Float32[np.ndarray, "L L"]) -> Float32[np.ndarray, "L L 36"]:
+    """In units of the root mean square of all couplings of different columns."""
+    length = len(norms)
+    square = float((norms.astype(np.float64) ** 2).sum()) / (length * (length - 1) * len(AMINO_ACIDS) ** 2)
+    result = torch.asinh(classes.flatten(2) / max(square**0.5, 1e-12))
+    result[torch.arange(length), torch.arange(length)] = 0.0
+    return result.numpy()
 
 
 def coupling_scores(msa: Msa) -> Float32[np.ndarray, "L L"] | None:
@@ -34,11 +104,16 @@ def coupling_scores(msa: Msa) -> Float32[np.ndarray, "L L"] | None:
     """
     try:
         sample = draw_sample(msa, ChainKind.PROTEIN, COUPLINGS.rows)
-        if len(sample.states) >= LOW_RANK_BELOW * sample.states.shape[1] * sample.n_states:
+        if not _is_shallow(sample):
             return infer_couplings(msa, COUPLINGS, device="cpu").scores
     except AlignmentError:
         return None
     return average_product_correction(_norms(_whitened(sample), sample.n_states))
+
+
+def _is_shallow(sample: Sample) -> bool:
+    rows, columns = sample.states.shape
+    return int(rows) < LOW_RANK_BELOW * int(columns) * sample.n_states
 
 
 def coupling_blocks(msa: Msa) -> Float32[np.ndarray, "L L 400"]:

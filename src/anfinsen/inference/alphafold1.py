@@ -13,14 +13,7 @@ from anfinsen.common.errors import JobError, NonFiniteError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import torch_generator
 from anfinsen.features import Complex, prepare_job
-from anfinsen.features.alphafold1 import (
-    COUPLING_BLOCK,
-    PAIR_CHANNELS,
-    AlphaFold1Features,
-    alphafold1_features,
-    evolution_of_msa,
-)
-from anfinsen.features.coupling_scores import coupling_blocks, coupling_scores
+from anfinsen.features.alphafold1 import AlphaFold1Features, features_of_msa
 from anfinsen.geometry import pairwise_distances
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1 import (
@@ -104,7 +97,7 @@ def predict_seed(
     config, progress = config or RealisationConfig(), progress or Silent()
     query = chain_query(prepared)
     progress.stage("Features", 1)
-    features = chain_features(prepared, query, blocks=model.config.c_pair_in > PAIR_CHANNELS)
+    features = chain_features(prepared, query, model.config.c_pair_in)
     progress.advance()
     folding = config.folding
     steps = sum(s.steps for s in folding.stages) + folding.rounds * sum(s.steps for s in folding.later)
@@ -136,17 +129,12 @@ def predict_seed(
     )
 
 
-def chain_features(prepared: Complex, query: Int[np.ndarray, "L"], *, blocks: bool = False) -> AlphaFold1Features:
-    """Return the network's inputs: from the chain's alignment where it has one, else from its sequence alone.
+def chain_features(prepared: Complex, query: Int[np.ndarray, "L"], pair_channels: int) -> AlphaFold1Features:
+    """Return a network's inputs: from the chain's alignment where it has one, else from its sequence alone.
 
-    ``blocks``: whether the network reads the couplings themselves.
+    ``pair_channels``: how much of each pair the network reads.
     """
-    msa = prepared.alignments[0].unpaired
-    if msa is None or msa.depth < 2:
-        nothing = np.zeros((len(query), len(query), COUPLING_BLOCK), dtype=np.float32) if blocks else None
-        return alphafold1_features(query, blocks=nothing)
-    couplings = coupling_blocks(msa) if blocks else None
-    return alphafold1_features(query, evolution_of_msa(msa), coupling_scores(msa), couplings)
+    return features_of_msa(query, prepared.alignments[0].unpaired, pair_channels)
 
 
 def chain_query(prepared: Complex) -> Int[np.ndarray, "L"]:

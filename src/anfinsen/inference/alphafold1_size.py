@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from anfinsen.common.errors import MemoryLimitError
-from anfinsen.features.alphafold1 import COUPLING_BLOCK, PAIR_CHANNELS
+from anfinsen.features.alphafold1 import PAIR_CHANNELS
 from anfinsen.features.coupling_scores import COUPLINGS, LOW_RANK_BELOW
 from anfinsen.models.alphafold1 import AlphaFold1Config, FoldingConfig, RealisationConfig, Stage, count_tiles
 from anfinsen.models.alphafold1.config import DILATIONS
@@ -101,7 +101,7 @@ def _peak_bytes(length: int, rows: int, config: AlphaFold1Config, realisation: R
     pairs, states = length**2, _STATES * length
     numbers = config.distances + 2 * config.dihedrals + config.angles
     alignment = _ALIGNMENT * max(rows * states, 0 if rows < LOW_RANK_BELOW * states else states**2) + 2 * rows**2
-    blocks = pairs * COUPLING_BLOCK if config.c_pair_in > PAIR_CHANNELS else 0
+    blocks = pairs * (config.c_pair_in - PAIR_CHANNELS)
     widest = max(tower.channels for tower in config.towers)
     crops = realisation.tiling.batch * config.crop**2 * (3 * widest + config.c_pair_in + 2 * numbers)
     network = crops + _MAPS * pairs * numbers + 2 * blocks

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from anfinsen.common.seeding import gaussian, numpy_generator, torch_generator
 from anfinsen.diffusion import alphafold3_sigmas
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
-from anfinsen.features.alphafold1 import PAIR_CHANNELS
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1.tiling import cut
 from anfinsen.models.alphafold2 import AlphaFold2
@@ -52,7 +51,7 @@ def network_run(predictor: Predictor, job: Job) -> NetworkRun:
     if isinstance(predictor, AlphaFold1Predictor):
         network = predictor.network
         query = chain_query(prepared)
-        features = chain_features(prepared, query, blocks=network.config.c_pair_in > PAIR_CHANNELS)
+        features = chain_features(prepared, query, network.config.c_pair_in)
         crops = cut(features.single, features.pair, [(0, 0)], network.config.crop).to(predictor.device)
         return NetworkRun(network, lambda path: network(crops), names)
     if isinstance(predictor, AlphaFold2Predictor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from anfinsen.common.errors import InputError
 from anfinsen.features.alphafold1 import (
-    COUPLING_BLOCK,
-    PAIR_CHANNELS,
     AlphaFold1Features,
     alphafold1_features,
+    coupling_detail,
     evolution_of_profile,
+    no_extra,
 )
 from anfinsen.features.coupling_scores import coupling_blocks
 from anfinsen.geometry import pairwise_distances
@@ -92,7 +92,9 @@ class AlphaFold1Dataset:
         """Raises InputError: files are missing or broken. MissingExtraError: pyarrow is not installed."""
         self.config, self.network = config or AlphaFold1DataConfig(), network
         self.store = ChainStore(data, split)
-        self.cache = EvolutionCache(self.store, cache / split, self.config.evolution)
+        self._detail = coupling_detail(network.c_pair_in)
+        views = replace(self.config.evolution, classes=self._detail == "classes")
+        self.cache = EvolutionCache(self.store, cache / split, views)
         self._structure, self._surface = _annotations(data / "chains" / f"{split}.parquet", self.store)
         self._starts = np.concatenate([[0], np.cumsum(self.store.lengths)])
         self._groups = {
@@ -118,18 +120,21 @@ class AlphaFold1Dataset:
         if rng is not None:
             source, view = self._source(record, rng)
         if source == "single":
-            return alphafold1_features(record.restype, blocks=self._no_blocks(record))
+            return alphafold1_features(record.restype, extra=self._no_extra(record))
         if source == "profile":
             return self.profile_features(index)
         seen = self.cache.view(index, view)
-        # Too large to be kept for all chains: a network that reads couplings themselves has them made anew.
-        blocks = coupling_blocks(self.cache.rows(index, view)) if self._reads_blocks else None
-        return alphafold1_features(record.restype, seen.evolution, seen.scores, blocks)
+        extra = seen.classes if self._detail == "classes" else None
+        if self._detail == "blocks":
+            # Too large to be kept for all chains: a network that reads couplings themselves has them made anew.
+            extra = coupling_blocks(self.cache.rows(index, view))
+        extra = self._no_extra(record) if extra is None else extra
+        return alphafold1_features(record.restype, seen.evolution, seen.scores, extra)
 
     def profile_features(self, index: int) -> AlphaFold1Features:
         """Return the features of chain ``index`` from its stored profile alone."""
         record = self.store.record(index)
-        return alphafold1_features(record.restype, evolution_of_profile(record.profile), blocks=self._no_blocks(record))
+        return alphafold1_features(record.restype, evolution_of_profile(record.profile), extra=self._no_extra(record))
 
     def truth(self, index: int) -> ChainTruth:
         """Return what is true of chain ``index``."""
@@ -150,13 +155,8 @@ class AlphaFold1Dataset:
         crops = cut(features.single, features.pair, [corner], self.network.crop)
         return crops, crop_targets(truth, crops, corner, self.network)
 
-    @property
-    def _reads_blocks(self) -> bool:
-        return self.network.c_pair_in > PAIR_CHANNELS
-
-    def _no_blocks(self, record: ChainRecord) -> Float32[np.ndarray, "L L 400"] | None:
-        length = len(record.restype)
-        return np.zeros((length, length, COUPLING_BLOCK), dtype=np.float32) if self._reads_blocks else None
+    def _no_extra(self, record: ChainRecord) -> Float32[np.ndarray, "L L k"] | None:
+        return no_extra(len(record.restype), self.network.c_pair_in)
 
     def _source(self, record: ChainRecord, rng: np.random.Generator) -> tuple[str, int]:
         chance = float(rng.random())

@@ -30,6 +30,7 @@ from anfinsen.models.alphafold1.pipeline import RealisationConfig, realise
 
 from .alphafold1_data import AlphaFold1Dataset
 from .chain_store import ChainStore
+from .workers import Workers
 
 _CONTACT = 8.0  # Å between CB atoms (CASP)
 _GLYCINE = 7  # in the order of `AMINO_ACIDS`
@@ -99,31 +100,44 @@ def calibrate(
     seed: int,
     config: RealisationConfig | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, float]:
     """Fold chains, fit the model's confidence to what came out, and return mean TM-score and lDDT.
 
     Every chain is folded with all that is known of it and, every third, with its profile alone, so that confidence has
-    seen bad predictions too.
+    seen bad predictions too. Each worker folds its share.
     """
     config, progress = config or RealisationConfig(tiling=TilingConfig(ensemble=2)), progress or Silent()
+    workers = workers or Workers()
     model.eval()
-    progress.stage("confidence", len(indices))
-    signals, lddts, tms = [], [], []
-    for number, index in enumerate(indices):
-        record, truth = dataset.store.record(index), dataset.truth(index)
-        features = dataset.features(index)
-        if number % 3 == 2:
-            features = dataset.profile_features(index)
-        glycine = torch.from_numpy(record.restype == _GLYCINE)
-        generator = torch_generator(seed, "calibrate", index)
-        found = realise(model, features.single, features.pair, glycine, generator, config)
-        ca, true = found.fold.backbone.ca[0], truth.backbone.ca[0]
-        signals.append(found.signals)
-        lddts.append(lddt_between(true, ca))
-        tms.append(tm_score(ca.double().numpy(), true.double().numpy()))
+    mine = workers.share(len(indices))
+    progress.stage("confidence", len(mine))
+    folded = []
+    for number in mine:
+        folded.append(_folded(model, dataset, indices[number], seed, config, profile_only=number % 3 == 2))
         progress.advance()
-    model.calibration.fit(signals, lddts, torch.tensor(tms, dtype=torch.float32))
+    signals, lddts, tms = zip(*workers.gather(folded), strict=True)
+    model.calibration.fit(list(signals), list(lddts), torch.tensor(tms, dtype=torch.float32))
     return {"tm_score": float(np.mean(tms)), "lddt": float(torch.cat(lddts).mean())}
+
+
+def _folded(
+    model: AlphaFold1,
+    dataset: AlphaFold1Dataset,
+    index: int,
+    seed: int,
+    config: RealisationConfig,
+    *,
+    profile_only: bool,
+) -> tuple[Float[Tensor, "L signals"], Float[Tensor, "L"], float]:
+    """Signals, true lDDT of the residues and true TM-score of one folded chain."""
+    record, truth = dataset.store.record(index), dataset.truth(index)
+    features = dataset.profile_features(index) if profile_only else dataset.features(index)
+    glycine = torch.from_numpy(record.restype == _GLYCINE)
+    generator = torch_generator(seed, "calibrate", index)
+    found = realise(model, features.single, features.pair, glycine, generator, config)
+    ca, true = found.fold.backbone.ca[0], truth.backbone.ca[0]
+    return found.signals, lddt_between(true, ca), tm_score(ca.double().numpy(), true.double().numpy())
 
 
 def validation_chains(dataset: AlphaFold1Dataset, count: int, longest: int, seed: int) -> list[int]:

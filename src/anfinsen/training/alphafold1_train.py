@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from anfinsen.common.device import choose_device
 from anfinsen.common.progress import Progress, Silent
@@ -156,14 +157,26 @@ def train_alphafold1(
     if options.steps:
         recipe = replace(recipe, steps=options.steps, warmup=min(recipe.warmup, max(1, options.steps // 10)))
     begin = load_alphafold1(options.start, device) if options.start else None
-    if begin is not None:
+    if begin is not None and not reads_more(config, begin[0].config):
         config = begin[0].config
     with joined_workers(device) as workers:
         trainer = AlphaFold1Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
-            trainer.begin_from(begin[0].state_dict(), begin[1].sha256)
+            trainer.begin_from(widened(begin[0].state_dict(), config), begin[1].sha256)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
+
+
+def reads_more(config: AlphaFold1Config, begin: AlphaFold1Config) -> bool:
+    """Return whether a network of ``config`` reads more of each pair than one of ``begin``, and is the same else."""
+    return config.c_pair_in > begin.c_pair_in and config == replace(begin, c_pair_in=config.c_pair_in)
+
+
+def widened(weights: dict[str, Tensor], config: AlphaFold1Config) -> dict[str, Tensor]:
+    """Return ``weights`` with zeros for what their network did not read of each pair: it begins as it was."""
+    name = "embedding.pair.weight"
+    missing = config.c_pair_in - weights[name].shape[1]
+    return {**weights, name: torch.nn.functional.pad(weights[name], (0, missing))}
 
 
 def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) -> None:
@@ -195,7 +208,7 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
         shown=lambda terms: {"loss": terms["total"], "distogram": terms["distogram"]},
     )
     stopped = run_steps(trainer, recipe.steps, options, parts, progress)
-    if not stopped and workers.leads and recipe.calibration:
+    if not stopped and recipe.calibration:
         _calibrate(trainer, options, validation, metadata, progress)
 
 
@@ -211,11 +224,12 @@ def _calibrate(
     with trainer.ema.applied(trainer.model):
         # On the CPU: folding is many small steps.
         model = trainer.model.cpu()
-        scores = calibrate(model, validation, chains, options.seed, progress=progress)
+        scores = calibrate(model, validation, chains, options.seed, progress=progress, workers=trainer.workers)
         progress.note("Validation: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
         facts = {f"validation_{name}": f"{value:.4f}" for name, value in scores.items()}
         about = {**metadata, **facts, "steps": str(trainer.steps_done)}
-        save_alphafold1(model, options.out / WEIGHTS, about, bf16=True)
+        if trainer.workers.leads:
+            save_alphafold1(model, options.out / WEIGHTS, about, bf16=True)
         trainer.model.to(trainer.device)
 
 

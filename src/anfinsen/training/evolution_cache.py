@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Int8
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from anfinsen.alignments import Msa
 from anfinsen.common.errors import InputError
@@ -18,12 +18,15 @@ from anfinsen.common.files import atomic_path
 from anfinsen.common.progress import Progress
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.features.alphafold1 import Evolution, evolution_of_msa
-from anfinsen.features.coupling_scores import coupling_scores
+from anfinsen.features.coupling_scores import coupling_scores, pair_couplings_of
 
 from .chain_store import ChainStore, a3m_row_starts, a3m_rows
 from .workers import Workers
 
 _SHALLOWEST = 2
+_ALWAYS = ("depth", "frequencies", "gap_steps")
+_ARRAYS = (*_ALWAYS, "scores", "classes")  # a number follows: that of the view
+_STEPS = 16.0  # whole numbers per unit of a squashed class coupling; asinh keeps them within a byte
 _SOURCE = "source"  # key of a file's metadata; older files have none, and are taken as they are
 
 
@@ -35,23 +38,29 @@ class EvolutionConfig:
         thinned: random subsets of each alignment besides the whole; their depth is log-uniform (Senior et al. 2020 draw
             new ones at every step; couplings are too slow for that here).
         seed: draws them.
+        classes: whether the couplings between classes of amino acids are kept, too; 36 bytes for each pair of residues.
     """
 
     thinned: int = 2
     seed: int = 0
+    classes: bool = False
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of an alignment: its profile, and the strength of its couplings (None: too few rows)."""
+    """One view of an alignment: its profile, and its couplings (None: too few rows, or `classes` not prepared)."""
 
     evolution: Evolution
     scores: Float32[np.ndarray, "L L"] | None
+    classes: Float32[np.ndarray, "L L 36"] | None = None
 
 
-def view_of(msa: Msa) -> View:
+def view_of(msa: Msa, *, classes: bool = False) -> View:
     """Return profile and couplings of an alignment, as at inference."""
-    return View(evolution_of_msa(msa), coupling_scores(msa))
+    if not classes:
+        return View(evolution_of_msa(msa), coupling_scores(msa))
+    found = pair_couplings_of(msa)
+    return View(evolution_of_msa(msa), *((None, None) if found is None else (found.scores, found.classes)))
 
 
 class EvolutionCache:
@@ -83,14 +92,18 @@ class EvolutionCache:
         """
         path = self.path(index)
         try:
-            arrays = load_file(path)
-            upper = arrays.get(f"scores{number}")
-            depth, effective = arrays[f"depth{number}"].tolist()
-            frequencies, steps = (arrays[f"{name}{number}"].astype(np.float64) for name in ("frequencies", "gap_steps"))
+            with safe_open(path, framework="numpy") as handle:
+                there = set(handle.keys())
+                names = [name for name in _ARRAYS if f"{name}{number}" in there or name in _ALWAYS]
+                arrays = {name: handle.get_tensor(f"{name}{number}") for name in names}
+            depth, effective = arrays["depth"].tolist()
+            frequencies, steps = (arrays[name].astype(np.float64) for name in ("frequencies", "gap_steps"))
         except (OSError, KeyError, SafetensorError) as error:
             raise InputError(f"{path} cannot be read ({error}): delete it, and start the training again.") from error
-        scores = None if upper is None else _symmetric(upper, len(frequencies))
-        return View(Evolution(frequencies, steps, effective, int(depth)), scores)
+        length = len(frequencies)
+        scores = _symmetric(arrays["scores"], length) if "scores" in arrays else None
+        classes = _unpacked(arrays["classes"], length) if "classes" in arrays else None
+        return View(Evolution(frequencies, steps, effective, int(depth)), scores, classes)
 
     def _made(self, index: int) -> bool:
         """Whether the file of chain ``index`` is there, and of this alignment: `distill` may give a chain another."""
@@ -109,13 +122,15 @@ class EvolutionCache:
     def _write(self, index: int) -> None:
         arrays: dict[str, np.ndarray] = {}
         for number in range(1 + self.config.thinned):
-            view = view_of(self.rows(index, number))
+            view = view_of(self.rows(index, number), classes=self.config.classes)
             evolution = view.evolution
             arrays[f"frequencies{number}"] = evolution.frequencies.astype(np.float16)
             arrays[f"gap_steps{number}"] = evolution.gap_steps.astype(np.float16)
             arrays[f"depth{number}"] = np.array([evolution.depth, evolution.effective_depth])
             if view.scores is not None:
                 arrays[f"scores{number}"] = view.scores[np.triu_indices(len(view.scores), 1)].astype(np.float16)
+            if view.classes is not None:
+                arrays[f"classes{number}"] = _packed(view.classes)
         with atomic_path(self.path(index)) as temporary:
             save_file(arrays, temporary, {_SOURCE: self._source(index)})
 
@@ -147,3 +162,19 @@ def _symmetric(upper: Int[np.ndarray, "pairs"] | np.ndarray, length: int) -> Flo
     scores = np.zeros((length, length), dtype=np.float32)
     scores[np.triu_indices(length, 1)] = upper
     return scores + scores.T
+
+
+def _packed(classes: Float32[np.ndarray, "L L 36"]) -> Int8[np.ndarray, "pairs 36"]:
+    upper = classes[np.triu_indices(len(classes), 1)]
+    return np.clip(np.round(upper * _STEPS), -127, 127).astype(np.int8)
+
+
+def _unpacked(upper: Int8[np.ndarray, "pairs 36"], length: int) -> Float32[np.ndarray, "L L 36"]:
+    result = np.zeros((length, length, upper.shape[1]), dtype=np.float32)
+    first, second = np.triu_indices(length, 1)
+    values = upper.astype(np.float32) / np.float32(_STEPS)
+    result[first, second] = values
+    side = round(upper.shape[1] ** 0.5)
+    # Seen from the other residue, its classes come first.
+    result[second, first] = values.reshape(-1, side, side).swapaxes(1, 2).reshape(len(upper), -1)
+    return result

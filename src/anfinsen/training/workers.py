@@ -9,10 +9,13 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class Workers:
         total: Tensor = torch.tensor(list(values.values()), dtype=torch.float64)
         dist.all_reduce(total)
         return dict(zip(values, total.tolist(), strict=True))
+
+    def gather(self, mine: list[Item]) -> list[Item]:
+        """Return the items of all workers on every worker; each gave those of its own :meth:`share`, in order."""
+        if self.count == 1:
+            return mine
+        parts: list[list[Item]] = [[] for _ in range(self.count)]
+        dist.all_gather_object(parts, mine)
+        return [parts[i % self.count][i // self.count] for i in range(sum(len(part) for part in parts))]
 
     def agree(self, flag: bool) -> bool:
         """Return the leader's ``flag`` on every worker."""

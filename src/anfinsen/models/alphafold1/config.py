@@ -23,7 +23,7 @@ class AlphaFold1Config:
 
     Attributes:
         c_single_in, c_pair_in: channels of the features of residues and of residue pairs; as published, the couplings
-            themselves (20 x 20 a pair) are among the latter.
+            themselves (20 x 20 a pair) are among the latter; in `mini` those between six classes of amino acids.
         towers: stretches of residual blocks, one after the other (Senior et al. 2020: 7 groups with 256 channels, 48
             with 128).
         crop: side of the square crops that the network sees.
@@ -64,7 +64,9 @@ class AlphaFold1Config:
 
 PRESETS: dict[str, AlphaFold1Config] = {
     "full": AlphaFold1Config(),
-    "mini": AlphaFold1Config(c_pair_in=8, towers=(Tower(6, 64),), separations=48, torsions=24, dihedrals=24, angles=12),
+    "mini": AlphaFold1Config(
+        c_pair_in=44, towers=(Tower(6, 64),), separations=48, torsions=24, dihedrals=24, angles=12
+    ),
 }
 
 
