@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from anfinsen.cli.app import run as run_command
 from anfinsen.common.errors import InputError, WeightsError
@@ -87,6 +88,10 @@ def test_class_couplings_are_read_back_as_they_were_made(dataset, shared, tmp_pa
     assert not other.profile_features(index).pair[..., TINY.c_pair_in :].any()
     # Views without them are not taken for views with them.
     assert index in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
+    # Nor are old files, which do not say what they hold.
+    save_file(load_file(dataset.cache.path(index)), other.cache.path(index))
+    assert index in other.cache.missing()
+    assert index not in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
 
 
 def test_a_network_that_reads_more_begins_as_it_was(dataset):

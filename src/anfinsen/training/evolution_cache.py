@@ -111,7 +111,9 @@ class EvolutionCache:
             return False
         try:
             with safe_open(self.path(index), framework="numpy") as handle:
-                return str((handle.metadata() or {}).get(_SOURCE, "")) in ("", self._source(index))
+                source = str((handle.metadata() or {}).get(_SOURCE, ""))
+            # Files so old that they do not say what they were made from know no classes.
+            return source == self._source(index) or (source == "" and not self.config.classes)
         except (OSError, SafetensorError):
             return True  # `view` says what is wrong with it
 
