@@ -201,3 +201,24 @@ def test_names_that_are_no_good_for_files_or_pages(here):
     assert command("a b<&>.a3m", "--out", "out", "--method", "mean-field") == 0
     folder = next((here / "out").iterdir())
     ElementTree.parse(folder / f"{folder.name}_contact_map.svg")
+
+
+def test_bases_read_as_a_protein_are_doubted(here, capsys):
+    query = "ACGTTGCAACGTAGGCATTACG"
+    rng = np.random.default_rng(0)
+    rows = ["".join(np.where(rng.random(22) < 0.4, rng.choice(list("ACGT"), 22), list(query))) for _ in range(40)]
+    text = "".join(f">r{number}\n{row}\n" for number, row in enumerate([query, *rows]))
+    (here / "bases.a3m").write_text(text)
+    (here / "rna.a3m").write_text(text.replace("T", "U"))
+    assert command("bases.a3m", "rna.a3m", "tiny.a3m", "--out", "out", "--method", "mean-field") == 0
+    said = capsys.readouterr().err
+    for name, kind in (("bases", "dna"), ("rna", "rna")):
+        assert (
+            f"note: {name}: The query holds the letters of bases only, but was read as a protein: give --kind {kind}"
+            in said
+        )
+        (note, *_) = json.loads((here / "out" / name / f"{name}_couplings.json").read_text())["notes"]
+        assert note.endswith(f"give --kind {kind} if it is none.")
+    assert "note: tiny: The query" not in said
+    assert command("bases.a3m", "--out", "as-dna", "--kind", "dna") == 0
+    assert "bases only" not in capsys.readouterr().err

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from anfinsen.cli.app import run
+from anfinsen.cli.train_arguments import run_training
+from anfinsen.common.progress import Progress
 from anfinsen.training.images.options import NETWORKS
 
 GIVEN = {
@@ -43,3 +45,17 @@ def test_what_is_required_or_unknown_is_said_in_a_sentence(name, capsys):
     assert "data" in capsys.readouterr().err.lower()
     assert run(["train", name, "--colour", "red"]) == 2
     assert "--colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rank", "speaks"), [(None, True), ("0", True), ("1", False)])
+def test_only_the_first_of_several_workers_speaks(rank, speaks, monkeypatch, capsys):
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+
+    def train(options: str, progress: Progress) -> Path:
+        progress.note("Half way.")
+        return Path(options)
+
+    assert run_training(train, "weights.safetensors") == 0
+    streams = capsys.readouterr()
+    assert ("Half way." in streams.err, "Weights: weights.safetensors" in streams.out) == (speaks, speaks)

@@ -62,9 +62,15 @@ def with_shared_options(command: Callable[Concatenate[dict[str, Any], P], int]) 
 
 
 def run_training(train: Callable[[OptionsT, Progress], Path], options: OptionsT) -> int:
-    """Train with progress on the terminal, and say where the weights are."""
+    """Train with progress on the terminal, and say where the weights are; of several workers, only the first speaks."""
+    from anfinsen.common.progress import Silent
+    from anfinsen.training.workers import is_first_worker
+
     from .terminal import Terminal
 
+    if not is_first_worker():
+        train(options, Silent())
+        return 0
     with Terminal() as terminal:
         weights = train(options, terminal)
     typer.echo(f"Weights: {weights}")

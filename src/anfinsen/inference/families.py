@@ -141,6 +141,9 @@ def run_families(
                 yield Outcome(name, "skipped", target), None
                 continue
             query, msa = read_family(request.source, options.kind)
+            doubts = kind_doubts(query, options.kind)
+            for doubt in doubts:
+                progress.note(f"note: {name}: {doubt}")
             couplings = infer_couplings(
                 msa,
                 options.config,
@@ -151,7 +154,7 @@ def run_families(
                 progress=progress,
             )
             with whole_folder(target) as folder:
-                write(FamilyResult(name, query, couplings, _record(name, query, couplings, run)), folder)
+                write(FamilyResult(name, query, couplings, _record(name, query, couplings, run, doubts)), folder)
             if log.is_file():
                 log.unlink()
         except Exception as error:
@@ -197,7 +200,17 @@ def coupling_notes(couplings: Couplings) -> list[str]:
     return notes
 
 
-def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any]) -> dict[str, Any]:
+def kind_doubts(query: str, kind: ChainKind) -> list[str]:
+    """Return what speaks against a query of this kind, in sentences: no protein is made of the bases' letters alone."""
+    if kind is not ChainKind.PROTEIN or not set(query) <= set("ACGTUN"):
+        return []
+    other = "rna" if "U" in query else "dna"
+    return [f"The query holds the letters of bases only, but was read as a protein: give --kind {other} if it is none."]
+
+
+def _record(
+    name: str, query: str, couplings: Couplings, run: dict[str, Any], doubts: Sequence[str] = ()
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fingerprint": run,
@@ -212,7 +225,7 @@ def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any]) ->
             "converged": couplings.converged,
         },
         "versions": {package: versions()[package] for package in ("anfinsen", "torch", "numpy")},
-        "notes": coupling_notes(couplings),
+        "notes": [*doubts, *coupling_notes(couplings)],
     }
 
 

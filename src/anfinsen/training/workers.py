@@ -71,6 +71,11 @@ class Workers:
         return self.add({"flag": float(flag and self.leads)})["flag"] > 0
 
 
+def is_first_worker() -> bool:
+    """Return whether this process is alone or the first of those that ``torchrun`` started; known before they join."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def worker_device(device: torch.device) -> torch.device:
     """Return this worker's own GPU where ``torchrun`` started several workers and no GPU was named by number."""
     rank = os.environ.get("LOCAL_RANK")
