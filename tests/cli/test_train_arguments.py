@@ -17,6 +17,7 @@ GIVEN = {
     "--threads": ("threads", 3),
     "--steps": ("steps", 11),
     "--minutes": ("minutes", 1.5),
+    "--learning-rate": ("learning_rate", 0.004),
     "--from": ("start", "some.safetensors"),
     "--save-every": ("save_every", 13),
     "--validate-every": ("validate_every", 17),

@@ -384,7 +384,8 @@ def test_examples_are_shared_out_evenly():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", -1), ("minutes", -0.5), ("minutes", float("nan")), ("seed", -3), ("seed", 10**30), ("threads", 10**14)],
+    [("steps", -1), ("minutes", -0.5), ("minutes", float("nan")), ("seed", -3), ("seed", 10**30), ("threads", 10**14)]
+    + [("learning_rate", wrong) for wrong in (-1e-3, float("nan"), float("inf"))],
 )
 def test_options_out_of_range_are_refused(tmp_path, name, value):
     with pytest.raises(ConfigError, match=name):

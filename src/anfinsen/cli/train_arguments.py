@@ -30,6 +30,9 @@ class SharedOptions:
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16 where it is safe.")] = True
     steps: Annotated[int, typer.Option(help="Optimiser steps (0: the recipe's).")] = 0
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes, to go on later (0: no limit).")] = 0.0
+    learning_rate: Annotated[
+        float, typer.Option(metavar="X", help="Highest learning rate of the schedule (0: the recipe's).")
+    ] = 0.0
     start: Annotated[
         str,
         typer.Option(

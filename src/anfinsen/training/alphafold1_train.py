@@ -156,6 +156,7 @@ def train_alphafold1(
     recipe = recipe or RECIPES[options.preset]
     if options.steps:
         recipe = replace(recipe, steps=options.steps, warmup=min(recipe.warmup, max(1, options.steps // 10)))
+    recipe = options.rated(recipe)
     begin = load_alphafold1(options.start, device) if options.start else None
     if begin is not None and not reads_more(config, begin[0].config):
         config = begin[0].config

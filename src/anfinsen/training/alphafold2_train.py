@@ -188,6 +188,7 @@ def train_alphafold2(
     recipe = recipe or RECIPES[options.preset]
     if options.steps:
         recipe = scaled(recipe, options.steps)
+    recipe = options.rated(recipe)
     begin = load_alphafold2(options.start, device) if options.start else None
     if begin is not None:
         config = begin[0].config

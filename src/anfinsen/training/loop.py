@@ -168,6 +168,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Path:
     )
     if options.steps:
         recipe = scaled(recipe, options.steps)
+    recipe = options.rated(recipe)
     begin = load_model(options.start, device) if options.start else None
     if begin is not None:
         config = replace(

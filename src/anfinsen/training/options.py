@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import Field, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from anfinsen.common.errors import ConfigError
 from anfinsen.common.seeding import MAX_SEED
@@ -19,9 +21,23 @@ _LIMITS = {
 }
 
 
+@runtime_checkable
+class _Rated(Protocol):
+    """A recipe: a dataclass with a learning rate."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate of the schedule."""
+
+
+RecipeT = TypeVar("RecipeT", bound=_Rated)
+
+
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of ``anfinsen train alphafold3``.
+    """Options of ``anfinsen train``; some are for AlphaFold 3 alone.
 
     Attributes:
         data: folder with ``chains/*.parquet`` (and ``msas/``), or with structure files, or both (``structures/``).
@@ -31,6 +47,7 @@ class TrainOptions:
         device: "auto", "cpu", "cuda", …; threads: CPU threads (0: leave as they are).
         bf16: compute in bfloat16 where it is safe.
         steps: total optimiser steps (0: the recipe's). minutes: stop, resumable, after so long (0: no limit).
+        learning_rate: the highest of the schedule (0: the recipe's); stages with a rate of their own keep it.
         start: name of a bundled model, or weights file, to fine-tune; its sizes then replace the preset's (empty: train
             from scratch).
         fresh_confidence: with ``start``, whether the confidence head begins with random weights all the same.
@@ -49,6 +66,7 @@ class TrainOptions:
     bf16: bool = True
     steps: int = 0
     minutes: float = 0.0
+    learning_rate: float = 0.0
     start: str = ""
     fresh_confidence: bool = False
     couplings: bool = False
@@ -63,6 +81,8 @@ class TrainOptions:
                 raise ConfigError(f"Training option {name!r} is {getattr(self, name)}: expected 0 to {most}.")
         if not self.minutes >= 0:  # nor may it be NaN
             raise ConfigError(f"Training option 'minutes' is {self.minutes}: expected 0 or more.")
+        if not 0 <= self.learning_rate < math.inf:
+            raise ConfigError(f"Training option 'learning_rate' is {self.learning_rate}: expected 0 or more.")
         if self.distilled_weights and len(self.distilled_weights) != len(self.distilled):
             raise ConfigError(
                 f"{len(self.distilled_weights)} weights are given for {len(self.distilled)} folders of distilled "
@@ -74,3 +94,7 @@ class TrainOptions:
                 f"The weights of distilled chains are {', '.join(map(str, self.distilled_weights))}: expected shares "
                 "of the examples above 0 that leave something for the other data."
             )
+
+    def rated(self, recipe: RecipeT) -> RecipeT:
+        """Return ``recipe`` with the learning rate of these options, if they have one."""
+        return replace(recipe, learning_rate=self.learning_rate) if self.learning_rate else recipe

@@ -151,6 +151,7 @@ def train_images(
         raise ConfigError(f"Unknown preset {run.preset!r}: expected one of {', '.join(presets)}.")
     recipe = recipe or RECIPES[options.network][run.preset]
     recipe = recipe.scaled(run.steps) if run.steps else recipe
+    recipe = run.rated(recipe)
     parts = gather(options, device, progress)
     trainer = ImageTrainer(parts.model, recipe, run.seed, device=device, bf16=run.bf16, sources=dict(parts.sources))
     _run(trainer, options, parts, started, progress)
