@@ -114,8 +114,16 @@ def test_fallbacks_are_taken_in_the_stated_order(library):
     assert ideal.source == "ccd-ideal"
     np.testing.assert_allclose(ideal.coordinates, component.ideal - component.ideal.mean(axis=0))
     assert reference_conformer(replace(component, ideal=None), 1, never).source == "ccd-model"
-    # Nothing to fall back on: RDKit is tried whatever the size.
+    # Nothing to fall back on: RDKit is tried although the component is large.
     assert reference_conformer(replace(component, ideal=None, model=None), 1, never).source == "rdkit"
+
+
+def test_a_chain_too_long_to_embed_is_refused_at_once():
+    with pytest.raises(ChemistryError, match="LIG has 201 heavy atoms and no coordinates: conformers of at most 200"):
+        reference_conformer(component_from_smiles("C" * 201, "LIG"), 1)
+    # Attempts get fewer as they get longer, and never none.
+    counts = [ConformerConfig().last_iterations_of(atoms) for atoms in (1, 100, 150, 200, 10_000)]
+    assert counts == [50, 50, 22, 12, 1]
 
 
 def test_no_geometry_at_all_is_an_error(library):

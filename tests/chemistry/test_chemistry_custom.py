@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from anfinsen.chemistry import (
     component_from_smiles,
     components_from_mmcif,
     element_symbol,
+    named_smiles,
     reference_conformer,
     to_rdkit,
 )
@@ -92,11 +94,43 @@ def test_how_a_molecule_is_written_does_not_matter(smiles):
         np.testing.assert_array_equal(getattr(reference, name), getattr(other, name))
 
 
+@pytest.mark.parametrize("smiles", SMILES)
+def test_named_smiles_say_which_atom_is_which(smiles):
+    component = component_from_smiles(smiles, "LIG")
+    # Read back with elements for names and numbers for atoms, the same bonds join the same names.
+    rows = {name: row for row, name in enumerate(component.atom_names.tolist())}
+    numbered = re.sub(
+        r"\[([A-Z]+)(\d+)\]", lambda m: f"[{m[1].capitalize()}:{rows[m[1] + m[2]] + 1}]", named_smiles(component)
+    )
+    molecule = Chem.MolFromSmiles(numbered, sanitize=False)
+    assert molecule is not None and molecule.GetNumAtoms() == len(component)
+    number = [atom.GetAtomMapNum() - 1 for atom in molecule.GetAtoms()]
+    assert [component.elements[row] for row in number] == [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    bonds = {
+        tuple(sorted((number[b.GetBeginAtomIdx()], number[b.GetEndAtomIdx()]))): b.GetBondTypeAsDouble()
+        for b in molecule.GetBonds()
+        if b.GetBondType() != Chem.BondType.DATIVE
+    }
+    expected = {tuple(sorted(pair)) for pair in component.bonds.tolist()}
+    assert {*bonds} <= expected and len(expected) - len(bonds) <= (component.orders == BondOrder.COORDINATION).sum()
+    for (a, b), order in zip(component.bonds.tolist(), component.orders.tolist(), strict=True):
+        if order in (1, 2, 3):
+            assert bonds[min(a, b), max(a, b)] == order
+
+
+def test_only_written_molecules_have_named_smiles():
+    with pytest.raises(ChemistryError, match="ATP was not made from SMILES"):
+        named_smiles(ComponentLibrary().get("ATP"))
+
+
 @pytest.mark.parametrize(
     ("smiles", "message"),
     [
         ("", "is empty"),
         ("   ", "is empty"),
+        ("CC(=O)Oc1ccccc1 C(=O)O", "a blank or a line break"),
+        ("CC(=O)O\nc1ccccc1", "a blank or a line break"),
+        ("CCO ethanol", "a blank or a line break"),
         ("C(C", "not valid SMILES"),
         ("hello", "not valid SMILES"),
         ("c1cccc1C(", "not valid SMILES"),

@@ -92,6 +92,20 @@ def test_inspect_shows_how_deep_an_alignment_is(tmp_path, capsys):
     assert "3.0" not in lines["M"]
 
 
+def test_inspect_fits_a_narrow_terminal_and_names_atoms(tmp_path, capsys):
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        "chains:\n  - {protein: GSWKAAAAAA, id: A, modifications: {2: SEP}}\n  - {ion: MG, copies: 12}\n"
+        "  - {smiles: CC(=O)Oc1ccccc1C(=O)O, id: [S, U]}\n"
+    )
+    assert run(["inspect", str(path), "--model", "alphafold3-mini:random"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    table = shown[: shown.index(next(line for line in shown if line.startswith("Not standard")))]
+    assert len(table) == 3 + 15 and max(map(len, table)) <= 80  # one line a chain
+    assert "SEP (chain A)" in shown[len(table)] and "and 4 more)" in shown[len(table)]
+    assert "Atoms of chains S, U: [C1][C2](=[O1])[O2][C3]1=[C4][C5]=[C6][C7]=[C8]1[C9](=[O3])[O4]" in shown
+
+
 def test_inspect_knows_alphafold1(job, tmp_path, capsys):
     (tmp_path / "a.a3m").write_text(">q\nGSWKAAAAAA\n>h\nGSWKAAAAAA\n>i\nDDDDDDDDDD\n>j\nEEEEEEEEEE\n")
     path = tmp_path / "one.yaml"

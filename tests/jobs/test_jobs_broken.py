@@ -86,6 +86,8 @@ BROKEN = {
     "YAML control": ("name: a\x07b\n", "not allowed"),
     "YAML long number": ("chains: []\nseeds: " + "9" * 5000, "too long"),
     # This package's own dialect.
+    "two ions in one": ("chains: [{ion: [MG, CL]}]\n", r"lists 2 ions: give each an entry of its own"),
+    "nothing": ("null\n", "the file holds nothing, not a job"),
     "no chains": ("name: a\nchains: []\n", "at least one chain"),
     "chains is a word": ("chains: protein\n", "a list of chains"),
     "unknown key": (yaml("protein: ACDE", "colour: red\n"), "unknown key 'colour'"),

@@ -6,7 +6,7 @@ from .ccd import ComponentLibrary
 from .component import Component
 from .component_mmcif import components_from_mmcif
 from .conformers import Conformer, ConformerConfig, reference_conformer
-from .custom import component_from_molblock, component_from_smiles
+from .custom import component_from_molblock, component_from_smiles, named_smiles
 from .elements import atomic_number, element_symbol, is_metal
 from .molecules import cip_labels, to_rdkit
 from .polymers import COMPONENT_OF_LETTER, UNKNOWN_LETTER, chain_sequence, residue_letter, residue_type, standard_type
@@ -51,6 +51,7 @@ __all__ = [
     "distance_bounds",
     "element_symbol",
     "is_metal",
+    "named_smiles",
     "read_structure",
     "read_structure_and_library",
     "reference_conformer",

@@ -19,6 +19,7 @@ from .elements import is_metal
 from .molecules import to_rdkit
 
 _CARBON = 6
+_LARGE = 100  # heavy atoms; the time of an attempt rises with the second power and more
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,21 @@ class ConformerConfig:
     Attributes:
         iterations: attempts of RDKit's distance geometry from its usual start.
         random_iterations: attempts from random coordinates, each slower, when the usual start fails.
-        last_iterations: the same for components that have no coordinates to fall back on.
+        last_iterations: the same for components that have no coordinates to fall back on; fewer for large ones, whose
+            attempts take longer.
         max_atoms: heavy atoms above which RDKit is not tried where there are coordinates to fall back on.
+        max_alone: the same where there are none: an attempt takes seconds at 200 atoms, and minutes beyond.
     """
 
     iterations: int = 10
     random_iterations: int = 5
     last_iterations: int = 50
     max_atoms: int = 250
+    max_alone: int = 200
+
+    def last_iterations_of(self, atoms: int) -> int:
+        """Return the attempts from random coordinates for a component without coordinates of so many heavy atoms."""
+        return max(1, round(self.last_iterations * min(1.0, (_LARGE / max(1, atoms)) ** 2)))
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,11 @@ def _search(component: Component, seed: int, config: ConformerConfig) -> Conform
         coordinates = source()
         if coordinates is not None and np.isfinite(coordinates).all() and np.ptp(coordinates, axis=0).any():
             return Conformer(coordinates - coordinates.mean(axis=0), np.ones(n, dtype=bool), name)
+    if n > config.max_alone and component.ideal is None and component.model is None:
+        raise ChemistryError(
+            f"Component {component.code} has {n} heavy atoms and no coordinates: conformers of at most "
+            f"{config.max_alone} atoms are made; give it as SDF or mmCIF with coordinates, or as bonded components."
+        )
     raise ChemistryError(
         f"No conformer of component {component.code} ({component.name}) can be made: RDKit fails to embed it, and it "
         "has neither ideal nor model coordinates; give the component as mmCIF or SDF with coordinates."
@@ -123,9 +136,9 @@ def _search(component: Component, seed: int, config: ConformerConfig) -> Conform
 def _embed(component: Component, seed: int, config: ConformerConfig) -> Float[np.ndarray, "n 3"] | None:
     """Return ETKDGv3 coordinates of the heavy atoms, or None where RDKit finds none."""
     alone = component.ideal is None and component.model is None
-    if len(component) > config.max_atoms and not alone:
+    if len(component) > (config.max_alone if alone else config.max_atoms):
         return None
-    random_iterations = config.last_iterations if alone else config.random_iterations
+    random_iterations = config.last_iterations_of(len(component)) if alone else config.random_iterations
     with rdBase.BlockLogs():
         # RDKit raises RuntimeError or ValueError on chemistry it has no parameters for; the next source is then
         # used and recorded as the conformer's source.

@@ -26,12 +26,17 @@ def component_from_smiles(smiles: str, code: str) -> Component:
     SMILES of a molecule gives the same component. Isotopes are dropped.
 
     Raises:
-        ChemistryError: not valid SMILES, several molecules, no heavy atoms, or query and dummy atoms.
+        ChemistryError: not valid SMILES, blanks in it, several molecules, no heavy atoms, or query and dummy atoms.
     """
     text = smiles.strip()
     where = f"SMILES {_excerpt(text)} of ligand {code}"
     if not text:
         raise ChemistryError(f"The SMILES of ligand {code} is empty: give at least one heavy atom.")
+    if len(text.split()) > 1:
+        # RDKit would take what follows for a title: half a molecule that was broken over two lines, and nobody told.
+        raise ChemistryError(
+            f"The {where} holds a blank or a line break: write it in one piece, without the name of the molecule."
+        )
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(text, sanitize=False)
         if molecule is None:
@@ -65,6 +70,25 @@ def component_from_molblock(text: str, code: str) -> Component:
                 "atoms, bonds and 'M  END'."
             )
         return _component_from_molecule(molecule, code, where, molblock=text)
+
+
+def named_smiles(component: Component) -> str:
+    """Return the SMILES that ``component`` was made from with the names of its atoms: ``[C1][C2](=[O1])[O2]``.
+
+    Hydrogens, chirality and aromaticity are left out: it says which atom is which.
+
+    Raises:
+        ChemistryError: the component was not made from SMILES or SDF.
+    """
+    molecule = Chem.MolFromSmiles(component.smiles)
+    if not component.smiles or molecule is None:
+        raise ChemistryError(f"Component {component.code} was not made from SMILES: its atoms have names of their own.")
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    for atom in molecule.GetAtoms():
+        atom.SetAtomMapNum(atom.GetIdx() + 1)
+    text = Chem.MolToSmiles(molecule, canonical=False, isomericSmiles=False, kekuleSmiles=True)
+    names = [str(name) for name in component.atom_names]
+    return re.sub(r"\[[^\]]*:(\d+)\]", lambda match: f"[{names[int(match[1]) - 1]}]", text)
 
 
 def _excerpt(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from anfinsen.inference import Inspection
 
 MINUTE, HOUR = 60, 3600
+SHOWN = 8  # chains in a line
 
 
 def inspect(
@@ -53,15 +55,21 @@ def _show(found: Inspection) -> None:
         table.add_column(name, no_wrap=True)
     for name in ("residues", "tokens", "atoms", "MSA rows", "N_eff", "paired", "templates"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("others", overflow="fold")
+    # Not a column: names of any number would be broken to pieces where the terminal is narrow.
+    others: dict[str, list[str]] = {}
     for chain in found.chains:
         depth = f"{chain.effective_depth:.1f}" if chain.msa_rows else ""
         numbers = (chain.residues, chain.tokens, chain.atoms, chain.msa_rows, depth, chain.paired_rows, chain.templates)
-        table.add_row(escape(chain.chain_id), chain.kind, *map(str, numbers), escape(chain.components))
+        table.add_row(escape(chain.chain_id), chain.kind, *map(str, numbers))
+        if chain.components:
+            others.setdefault(chain.components, []).append(chain.chain_id)
     console.print(table)
     conformers = ", ".join(f"{source} {count}" for source, count in found.conformers.items())
     settings = ", ".join(f"{name} {value}" for name, value in found.settings.items())
+    named = "; ".join(f"{components} ({_chains(ids)})" for components, ids in others.items())
     for line in (
+        *([f"Not standard residues: {named}"] if named else []),
+        *(f"Atoms of {_chains(ids)}: {smiles}" for ids, smiles in found.written.items()),
         f"Tokens {found.tokens:,}, atoms {found.atoms:,}, bonds {found.bonds:,} "
         f"({found.inter_bonds:,} between residues that do not follow each other), MSA rows {found.msa_rows:,}",
         f"Reference conformers: {conformers}",
@@ -71,6 +79,11 @@ def _show(found: Inspection) -> None:
     ):
         console.print(line, markup=False)
     console.print()
+
+
+def _chains(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return f"chain{'s' if len(ids) > 1 else ''} {', '.join(ids[:SHOWN])}{more}"
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from anfinsen.alignments import effective_depth, take_rows
 from anfinsen.alignments.depth import DEPTH_ROWS
+from anfinsen.chemistry import named_smiles
 from anfinsen.common.device import choose_device
 from anfinsen.features import Complex, FeatureConfig, featurise, prepare_job
 from anfinsen.features.alphafold2 import alphafold2_inputs
@@ -62,6 +63,7 @@ class Inspection:
         chains: in order. tokens, atoms, bonds: of the whole complex; inter_bonds: bonds between residues other than
             those along polymers. msa_rows: of the merged alignment.
         conformers: number of residues by the source of their reference conformer.
+        written: SMILES with the names of the atoms, of ligands that were given as SMILES or SDF, by their chains' ids.
         model: name. settings: samples, seeds; recycles and steps of models that have them.
         estimate: memory, and time for all seeds.
         available: free memory of the device, bytes. device: where it would run.
@@ -76,6 +78,7 @@ class Inspection:
     inter_bonds: int
     msa_rows: int
     conformers: dict[str, int]
+    written: dict[tuple[str, ...], str]
     model: str
     settings: dict[str, int]
     estimate: Estimate
@@ -173,6 +176,7 @@ def _inspection(
         inter_bonds=int((structure.bonds.is_inter & ~_successive(prepared)).sum()),
         msa_rows=used.msa_rows,
         conformers=dict(Counter(prepared.atoms.conformer_source)),
+        written=_written(prepared),
         model=used.model,
         settings={"seeds": seeds, **used.settings},
         estimate=Estimate(used.one.bytes, used.one.seconds * seeds),
@@ -213,6 +217,19 @@ def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
             )
         )
     return tuple(summaries)
+
+
+def _written(prepared: Complex) -> dict[tuple[str, ...], str]:
+    """Return what the atoms of ligands are called that have no names but those given here."""
+    structure = prepared.structure
+    chains: dict[str, list[str]] = {}
+    for code, chain in zip(structure.residues.name, structure.residues.chain, strict=True):
+        ids = chains.setdefault(str(code), [])
+        name = structure.chains[chain].chain_id
+        if name not in ids:
+            ids.append(name)
+    components = {code: prepared.library.get(code) for code in chains}
+    return {tuple(chains[code]): named_smiles(made) for code, made in components.items() if made.smiles}
 
 
 def _successive(prepared: Complex) -> Bool[np.ndarray, "B"]:

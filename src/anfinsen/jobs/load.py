@@ -76,8 +76,9 @@ def _read(text: str, reading: Reading) -> tuple[str, tuple[Job, ...]]:
     _refuse_structures(text)
     value = parse_yaml(text, "the file")
     if not isinstance(value, dict):
+        found = "nothing" if value is None else shown(value)
         raise JobError(
-            f"the file holds {shown(value)}, not a job: expected YAML with the key chains, AlphaFold 3 JSON, or FASTA "
+            f"the file holds {found}, not a job: expected YAML with the key chains, AlphaFold 3 JSON, or FASTA "
             "whose records begin with '>'."
         )
     return _read_mapping(value, reading, "job")

@@ -115,6 +115,9 @@ def _ligand(kind: str, fields: Fields, names: tuple[str, ...], description: str,
         molblock = molblock_of(reading.file(reference, "SDF file"), f"SDF file {shown(reference)}")
     else:
         codes = fields.texts(kind, "a component code, such as MG" if kind == "ion" else "component codes, such as HEM")
+        if kind == "ion" and len(codes) > 1:
+            # As a ligand of several components they would be one chain of parts that nothing holds together.
+            raise JobError(f"{fields.where} lists {len(codes)} ions: give each an entry of its own.")
     return Ligand(ids=names, ccd_codes=codes, smiles=smiles, molblock=molblock, description=description)
 
 
