@@ -30,7 +30,7 @@ from accuracy_runs import Chosen, Results, Row, Source, chain_sources, run, stru
 
 from anfinsen.common.errors import InputError
 from anfinsen.common.files import write_text
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 
 CHAINS, STRUCTURES = "protein chains", "structures"
 BLOCK = "accuracy"  # the comments in the page begin with it
@@ -43,9 +43,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--baseline", default="alphafold3-mini:random", help="a model to compare with, or nothing")
     parser.add_argument("--split", default="test")
     parser.add_argument("--sets", choices=("both", "chains", "structures"), default="both")
-    parser.add_argument("--limit", type=int, default=10_000, help="at most this many scored entries of each class")
-    parser.add_argument("--longest", type=int, default=256, help="tokens; larger entries are left out")
-    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--limit", type=positive, default=10_000, help="at most this many scored entries of each class")
+    parser.add_argument("--longest", type=positive, default=256, help="tokens; larger entries are left out")
+    parser.add_argument("--samples", type=positive, default=1)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--recycles", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

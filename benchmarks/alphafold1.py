@@ -26,7 +26,7 @@ from protein_cases import CONTACT, DEPTHS, Case, chain_families, deep_families, 
 
 from anfinsen.chemistry.tokens import AMINO_ACIDS
 from anfinsen.common.errors import InputError
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.common.seeding import torch_generator
 from anfinsen.features.alphafold1 import alphafold1_features, evolution_of_msa, features_of_msa, no_extra
 from anfinsen.features.coupling_scores import coupling_scores
@@ -176,10 +176,10 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--set", default="test", choices=("families", "validation", "test"))
     parser.add_argument("--model", default="alphafold1-mini")
-    parser.add_argument("--longest", type=int, default=260)
-    parser.add_argument("--every", type=int, default=1, help="take every Nth chain of a split")
+    parser.add_argument("--longest", type=positive, default=260)
+    parser.add_argument("--every", type=positive, default=1, help="take every Nth chain of a split")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=positive, default=2)
     parser.add_argument("--contacts-only", action="store_true", help="fold nothing")
     parser.add_argument("--record", type=Path, help="JSON lines, appended to; what it holds is not made again")
     args = parser.parse_args()

@@ -24,7 +24,7 @@ from accuracy_runs import chain_sources
 
 from anfinsen.alignments import take_rows
 from anfinsen.chemistry import rigid_groups
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.features import Complex
 from anfinsen.features.alphafold2 import alphafold2_inputs
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="alphafold2-mini")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--longest", type=int, default=140)
+    parser.add_argument("--longest", type=positive, default=140)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", type=Path, help="file of JSON lines that keeps every chain's scores")
     args = parser.parse_args()

@@ -23,7 +23,7 @@ from protein_cases import DEPTHS, DIVISORS, Case, chain_families, deep_families,
 
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, RowConfig, infer_couplings
 from anfinsen.alignments.couplings.contacts import Calibration
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 
 LEAST_SEPARATION = 6
 MOST_Z = Calibration.highest_z
@@ -135,9 +135,9 @@ def main() -> None:
     parser.add_argument("--set", default="families", choices=("families", "train", "validation", "test"))
     parser.add_argument("--method", default="potts")
     parser.add_argument("--gap", default="missing")
-    parser.add_argument("--rows", type=int, default=RowConfig().max_rows)
-    parser.add_argument("--longest", type=int, default=240)
-    parser.add_argument("--every", type=int, default=1, help="take every Nth family of a split")
+    parser.add_argument("--rows", type=positive, default=RowConfig().max_rows)
+    parser.add_argument("--longest", type=positive, default=240)
+    parser.add_argument("--every", type=positive, default=1, help="take every Nth family of a split")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--record", type=Path, help="JSON lines, appended to; what it holds is not made again")
     parser.add_argument("--calibrate", action="store_true")

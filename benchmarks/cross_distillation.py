@@ -25,7 +25,7 @@ import numpy as np
 from anfinsen.common.errors import InputError
 from anfinsen.common.files import write_text
 from anfinsen.common.progress import Silent
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.inference import DEFAULT_MODEL, PredictOptions, Predictor, make_predictor
 from anfinsen.inference.distillation import DistillConfig, distilled_chain
 from anfinsen.inference.distillation_cross import CrossConfig, disordered, partly_unresolved, stretches
@@ -68,9 +68,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--alignments", type=Path, action="append", default=[])
     parser.add_argument("--split", default="test")
     parser.add_argument("--min-unresolved", type=int, default=5)
-    parser.add_argument("--longest", type=int, default=256)
-    parser.add_argument("--limit", type=int, default=10_000, help="at most this many chains, the shortest first")
-    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--longest", type=positive, default=256)
+    parser.add_argument("--limit", type=positive, default=10_000, help="at most this many chains, the shortest first")
+    parser.add_argument("--samples", type=positive, default=1)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--recycles", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

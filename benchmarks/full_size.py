@@ -22,7 +22,7 @@ import torch
 from dry_run import WithoutArithmetic
 from harness import peak_memory, start_peak
 
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.features import featurise, prepare_job
 from anfinsen.jobs import Job
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--model", default="alphafold3-full:random", help="with :random; also alphafold2-ptm:random")
     parser.add_argument("--recycles", type=int, default=0)
     parser.add_argument("--steps", type=int, default=2, help="of AlphaFold 3's diffusion")
-    parser.add_argument("--samples", type=int, default=1, help="of AlphaFold 3")
+    parser.add_argument("--samples", type=positive, default=1, help="of AlphaFold 3")
     parser.add_argument("--extra-rows", type=int, help="AlphaFold 2: extra alignment rows (default: the preset's)")
     parser.add_argument("--blocks", type=int, help="AlphaFold 2: Evoformer blocks (default: the preset's)")
     parser.add_argument("--extra-blocks", type=int, help="AlphaFold 2: blocks of the extra stack (likewise)")

@@ -33,7 +33,7 @@ import torch
 from images_arms import Arm, Record, Records, Setting
 
 from anfinsen.common.errors import ConfigError
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.images.datasets import ImageTextDataset, from_bytes
 from anfinsen.inference.images.shared import CANDIDATES
 
@@ -83,15 +83,17 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="keeps records and pictures")
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--limit", type=int, default=500, help="pictures of each arm of the comparison")
-    parser.add_argument("--sweep", type=int, default=64, help="pictures of each arm of a sweep")
-    parser.add_argument("--edits", type=int, default=32, help="pictures that are varied, and pairs between which to go")
+    parser.add_argument("--limit", type=positive, default=500, help="pictures of each arm of the comparison")
+    parser.add_argument("--sweep", type=positive, default=64, help="pictures of each arm of a sweep")
+    parser.add_argument(
+        "--edits", type=positive, default=32, help="pictures that are varied, and pairs between which to go"
+    )
     parser.add_argument(
         "--splits", default=",".join(arms.SPLITS), help="of the comparison; sweeps and edits take the first"
     )
     parser.add_argument("--steps", type=int, default=0, help="of the decoder where no sweep says; 0: the product's")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE")
-    parser.add_argument("--workers", type=int, default=1, help="processes, an arm each")
+    parser.add_argument("--workers", type=positive, default=1, help="processes, an arm each")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")), help="of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", type=Path, metavar="SVG", help="where to draw the sweep over steps")

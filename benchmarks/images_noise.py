@@ -27,7 +27,7 @@ from images_arms import Arm, Records, Setting
 
 import images
 from anfinsen.common.errors import ConfigError
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.images.dalle2 import DECODER_PRESETS
 from anfinsen.training.images.train import CPU_SECONDS
 from anfinsen.weights.tensors import read_tensors
@@ -128,11 +128,11 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--training-steps", type=int, default=800, help="of each decoder")
     parser.add_argument("--minutes", type=float, default=0.0, help="end each training after so long")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True, help="as in `anfinsen train`")
-    parser.add_argument("--pictures", type=int, default=128, help="that each decoder draws")
+    parser.add_argument("--pictures", type=positive, default=128, help="that each decoder draws")
     parser.add_argument("--steps", type=int, default=0, help="of sampling; 0: the product's")
     parser.add_argument("--clip", default="clip-mini", help="that decoders stand on: a bundled model or a file")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME=FILE", help="of prior and upsampler")
-    parser.add_argument("--workers", type=int, default=1, help="trainings, and then arms, at a time")
+    parser.add_argument("--workers", type=positive, default=1, help="trainings, and then arms, at a time")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")), help="of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", type=Path, metavar="PAGE", help="Markdown page whose marked block is replaced")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 from anfinsen.common.seeding import numpy_generator, torch_generator
 from anfinsen.inference.confidence import expected_plddt
 from anfinsen.losses import LossConfig, batch_symmetries, permute_labels
@@ -232,8 +232,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--examples-per-step", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=1e-2)
-    parser.add_argument("--copies", type=int, default=16)
-    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--copies", type=positive, default=16)
+    parser.add_argument("--samples", type=positive, default=4)
     parser.add_argument("--sampler-steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -59,7 +59,10 @@ def depth_class(neff: float) -> str:
 
 def deep_families(data: Path, longest: int) -> Iterator[Case]:
     """The families of ``families/``, all of them test proteins."""
-    for path in sorted((data / "families").glob("*.a3m.gz")):
+    found = sorted((data / "families").glob("*.a3m.gz"))
+    if not found:
+        raise InputError(f"{data} holds no families/*.a3m.gz: expected a data folder with families/.")
+    for path in found:
         query, msa = read_family(path, ChainKind.PROTEIN)
         if len(query) <= longest:
             ca, beta = _atoms_of_file(path.with_name(path.name.replace(".a3m", ".pdb")), query)

@@ -19,7 +19,7 @@ from anfinsen.alignments import FilterConfig, parse_msa
 from anfinsen.alignments.filters import kept_rows
 from anfinsen.chemistry import ChainKind
 from anfinsen.common.files import write_text
-from anfinsen.common.script import run_script
+from anfinsen.common.script import positive, run_script
 
 BACKBONE = ("N", "CA", "C", "O")
 COVERAGE = 0.5  # of the chain, that a row must have
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("id")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--title", required=True, help="one sentence about the protein, the job's first line")
-    parser.add_argument("--rows", type=int, default=400, help="of the alignment, at most")
+    parser.add_argument("--rows", type=positive, default=400, help="of the alignment, at most")
     args = parser.parse_args()
     row = record(args.chains, args.id)
     a3m = thinned(record(args.msas, args.id)["a3m"], row["sequence"], args.rows)

@@ -16,6 +16,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from anfinsen.chemistry import COMPONENT_OF_LETTER, ChainKind
+from anfinsen.common.script import run_script
 from anfinsen.geometry import dihedrals
 from anfinsen.metrics.ramachandran import BINS, CLASSES, SCALE, ramachandran_bins, ramachandran_class
 
@@ -58,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from anfinsen.common.errors import AnfinsenError
+from anfinsen.common.errors import InputError
 from anfinsen.common.files import write_text
+from anfinsen.common.script import run_script
 from anfinsen.inference import PredictOptions, make_predictor
 from anfinsen.inference.trajectories import record_trajectory
 from anfinsen.jobs import load_jobs
@@ -30,19 +30,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="of the diffusion (default: the model's)")
     args = parser.parse_args()
-    try:
-        options = PredictOptions(model=args.model, seeds=(args.seed,), samples=1, steps=args.steps, device="cpu")
-        trajectory, prediction = record_trajectory(make_predictor(options), load_jobs(args.job)[0])
-        text = json.dumps(trajectory.record(), allow_nan=False, separators=(",", ":")) + "\n"
-        if len(text) > MOST:
-            sys.exit(f"The recording takes {len(text):,} bytes, more than {MOST:,}: choose a smaller complex.")
-        write_text(args.out, text)
-    except AnfinsenError as error:
-        sys.exit(str(error))
+    options = PredictOptions(model=args.model, seeds=(args.seed,), samples=1, steps=args.steps, device="cpu")
+    trajectory, prediction = record_trajectory(make_predictor(options), load_jobs(args.job)[0])
+    text = json.dumps(trajectory.record(), allow_nan=False, separators=(",", ":")) + "\n"
+    if len(text) > MOST:
+        raise InputError(f"The recording takes {len(text):,} bytes, more than {MOST:,}: choose a smaller complex.")
+    write_text(args.out, text)
     best = prediction.confidence(prediction.ranking[0])
     print(f"{args.out}: {len(text):,} bytes, {len(trajectory.names)} points, {len(trajectory.step)} frames", end="; ")
     print(f"mean pLDDT {best.atom_plddt.mean():.1f}, pTM {best.ptm:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -26,6 +26,7 @@ from anfinsen.features.coupling_scores import (
     COUPLINGS,
     coupling_blocks,
     coupling_scores,
+    has_couplings,
     pair_couplings_of,
 )
 from anfinsen.models.alphafold1 import PRESETS
@@ -156,6 +157,20 @@ def test_class_couplings_sum_the_couplings_of_their_members(rows, length):
         assert float(classes[i, j, 3, 4]) == pytest.approx(math.asinh(charges / unit), abs=1e-3)
     np.testing.assert_allclose(classes, classes.transpose(1, 0, 3, 2), atol=1e-5)
     assert not classes[4, 4].any()
+
+
+@pytest.mark.parametrize("rows", [3, 40, 900])
+def test_rows_that_do_not_differ_are_not_coupled(rows):
+    query = "MKVLAAGIVGLCAKDYEQWH"
+    found = pair_couplings_of(_msa("".join(f">{n}\n{query}\n" for n in range(rows)), query))
+    assert found is not None and not found.classes.any()
+
+
+def test_alignments_say_whether_they_have_couplings():
+    query = "MKVLAAGIVG"
+    for others, expected in (("", False), (">a\nMKV-------\n", False), (">a\nMKVLAAGIVC\n", True)):
+        msa = _msa(f">q\n{query}\n{others}", query)
+        assert has_couplings(msa) is expected and (pair_couplings_of(msa) is not None) is expected
 
 
 def test_opposite_charges_that_go_together_show_as_such():

@@ -90,6 +90,14 @@ def test_a_single_sequence_is_folded_with_a_warning(weights):
     assert first.cb.shape == second.cb.shape == (1, 8, 3)
 
 
+def test_an_alignment_without_couplings_is_warned_about(weights):
+    predictor = AlphaFold1Predictor(PredictOptions(weights=weights, samples=1, device="cpu"), config=FAST)
+    gaps = "-" * (len(SEQUENCE) - 3)
+    msa = f">q\n{SEQUENCE}\n>a\n{SEQUENCE[:3]}{gaps}\n>b\n{gaps}{SEQUENCE[-3:]}\n"
+    (note,) = [n for n in predictor.predict(_job(_protein(unpaired_msa=msa))).notes if "co-evolution" in n]
+    assert note.startswith("None of the alignment's 3 rows but the query covers enough")
+
+
 def test_options_that_this_model_does_not_know_are_named(weights):
     options = PredictOptions(weights=weights, samples=50, recycles=7, steps=3, samples_at_once=2, device="cpu")
     prediction = AlphaFold1Predictor(options, config=FAST).predict(_job(_protein(SEQUENCE[:8])))

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from kept_notes import Notes
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from anfinsen.cli.app import run as run_command
@@ -32,11 +34,20 @@ from anfinsen.models.alphafold1 import (
     native_maps,
     separation_class,
 )
+from anfinsen.training import alphafold1_train
 from anfinsen.training.alphafold1_data import AlphaFold1DataConfig, AlphaFold1Dataset, collate, crop_targets
 from anfinsen.training.alphafold1_finish import calibrate, map_scores, reference_counts, validation_chains
-from anfinsen.training.alphafold1_train import RECIPES, AlphaFold1Recipe, AlphaFold1Trainer, reads_more, widened
+from anfinsen.training.alphafold1_train import (
+    RECIPES,
+    AlphaFold1Recipe,
+    AlphaFold1Trainer,
+    reads_more,
+    train_alphafold1,
+    widened,
+)
 from anfinsen.training.chain_store import a3m_row_starts
 from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig, view_of
+from anfinsen.training.options import TrainOptions
 from anfinsen.training.workers import Workers
 from anfinsen.weights.alphafold1 import is_alphafold1, load_alphafold1, save_alphafold1
 
@@ -86,12 +97,22 @@ def test_class_couplings_are_read_back_as_they_were_made(dataset, shared, tmp_pa
     length = len(expected)
     assert other.features(index).pair.shape == (length, length, network.c_pair_in)
     assert not other.profile_features(index).pair[..., TINY.c_pair_in :].any()
-    # Views without them are not taken for views with them.
+    # A file of another configuration is made anew, even if it holds more than is asked for.
     assert index in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
     # Nor are old files, which do not say what they hold.
     save_file(load_file(dataset.cache.path(index)), other.cache.path(index))
     assert index in other.cache.missing()
     assert index not in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
+
+
+def test_caches_from_before_there_were_classes_stay_good(dataset, tmp_path):
+    index = dataset.chosen[0]
+    path = dataset.cache.path(index)
+    with safe_open(path, framework="numpy") as handle:
+        (made_from,) = handle.metadata().values()
+    assert made_from.endswith(" EvolutionConfig(thinned=1, seed=0)")
+    with_classes = EvolutionCache(dataset.store, dataset.cache.folder, replace(dataset.cache.config, classes=True))
+    assert index not in dataset.cache.missing() and index in with_classes.missing()
 
 
 def test_a_network_that_reads_more_begins_as_it_was(dataset):
@@ -241,6 +262,28 @@ def test_a_beginning_that_is_missing_or_another_models_is_refused(tmp_path, caps
         error = capsys.readouterr().err.strip()
         assert said in error and error.count("\n") == 0
     assert not (tmp_path / "out").exists()
+
+
+def test_without_validation_alignments_a_run_ends_uncalibrated(dataset, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setattr(alphafold1_train, "validation_chains", lambda *_: [])
+    monkeypatch.setattr(alphafold1_train, "alphafold1_config", lambda _: TINY)
+    monkeypatch.setattr(alphafold1_train, "prepare_together", lambda *_: None)
+    monkeypatch.setattr(alphafold1_train, "reference_counts", lambda *_, **__: torch.ones(6, 40, 64))
+    monkeypatch.setattr(alphafold1_train, "AlphaFold1Dataset", lambda *_: dataset)
+    notes = Notes()
+    options = TrainOptions(data=tmp_path, out=tmp_path / "out", preset="mini", device="cpu", bf16=False)
+    path = train_alphafold1(options, notes, replace(RECIPE, steps=1, calibration=3))
+    assert load_alphafold1(str(path))[0].config == TINY
+    assert [note for note in notes.said if "the confidence is not calibrated" in note]
+
+
+@pytest.mark.parametrize(("channel", "count"), [("c_pair_in", 9), ("c_single_in", 91)])
+def test_networks_that_read_what_there_is_not_are_refused(channel, count, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_alphafold1(AlphaFold1(replace(TINY, **{channel: count})), path, {"preset": "tiny"})
+    with pytest.raises(WeightsError, match=f"{count} channels of .*: expected"):
+        load_alphafold1(str(path))
 
 
 def test_weights_files_say_what_they_are(tmp_path):

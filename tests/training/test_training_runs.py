@@ -162,6 +162,12 @@ for number, entities in enumerate(ENTITIES):
 with joined_workers(torch.device("cpu")) as workers:
     trainer = Trainer(TINY, RECIPE, 0, workers=workers)
     terms = [trainer.step(lambda index: examples[index]) for _ in range(RECIPE.steps)]
+    # What each worker's own examples left behind is taken from the leader.
+    own = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.BatchNorm2d(2)).to(memory_format=torch.channels_last)
+    for value in own.state_dict().values():
+        value.fill_(workers.rank + 1)
+    workers.follow(own)
+    assert all((value == 1).all() for value in own.state_dict().values())
     assert workers.agree(workers.leads) and not workers.agree(not workers.leads)
     if workers.leads:
         torch.save((dict(trainer.model.state_dict()), terms, workers.count), {out!r})

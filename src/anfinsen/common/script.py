@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from .errors import AnfinsenError
@@ -13,5 +14,22 @@ def run_script(main: Callable[[], object]) -> None:
     try:
         main()
     except AnfinsenError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        _end(f"{error.filename} cannot be used: {error.strerror}.")
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0, for options of scripts.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _end(sentence: str) -> None:
+    print(f"Error: {sentence}", file=sys.stderr)
+    sys.exit(2)

@@ -14,8 +14,10 @@ from anfinsen.alignments.couplings import (
     CouplingConfig,
     Sample,
     average_product_correction,
+    covering_rows,
     draw_sample,
     infer_couplings,
+    varying_columns,
 )
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import AMINO_ACIDS
@@ -87,12 +89,19 @@ def _class_table() -> Float[Tensor, "20 6"]:
 
 
 def _squashed(classes: Float[Tensor, "L L 6 6"], norms: Float32[np.ndarray, "L L"]) -> Float32[np.ndarray, "L L 36"]:
-    """In units of the root mean square of all couplings of different columns."""
+    """In units of the root mean square of all couplings of different columns; 0 where all of them are rounding."""
     length = len(norms)
+    if not varying_columns(norms).any():
+        return np.zeros((length, length, CLASS_CHANNELS), dtype=np.float32)
     square = float((norms.astype(np.float64) ** 2).sum()) / (length * (length - 1) * len(AMINO_ACIDS) ** 2)
     result = torch.asinh(classes.flatten(2) / max(square**0.5, 1e-12))
     result[torch.arange(length), torch.arange(length)] = 0.0
     return result.numpy()
+
+
+def has_couplings(msa: Msa) -> bool:
+    """Return whether enough rows of an alignment cover enough of its query for `coupling_scores`."""
+    return msa.restypes.shape[1] > 1 and len(covering_rows(msa, ChainKind.PROTEIN, COUPLINGS.rows)) > 1
 
 
 def coupling_scores(msa: Msa) -> Float32[np.ndarray, "L L"] | None:

@@ -14,6 +14,7 @@ from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import torch_generator
 from anfinsen.features import Complex, prepare_job
 from anfinsen.features.alphafold1 import AlphaFold1Features, features_of_msa
+from anfinsen.features.coupling_scores import has_couplings
 from anfinsen.geometry import pairwise_distances
 from anfinsen.jobs import Job
 from anfinsen.models.alphafold1 import (
@@ -232,5 +233,10 @@ def alphafold1_notes(prepared: Complex, options: PredictOptions, made: int | Non
         notes.append(
             "AlphaFold 1 lives on co-evolution: without an alignment its fold is little better than chance; search a "
             "sequence database first."
+        )
+    elif not has_couplings(msa):
+        notes.append(
+            f"None of the alignment's {msa.depth} rows but the query covers enough of it for co-evolution, which "
+            "AlphaFold 1 lives on: its fold is little better than chance; search a larger sequence database."
         )
     return tuple(notes)

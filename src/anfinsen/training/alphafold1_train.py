@@ -222,9 +222,16 @@ def _calibrate(
 ) -> None:
     recipe = trainer.recipe
     chains = validation_chains(validation, recipe.calibration, recipe.longest, options.seed + 1)
+    if not chains:
+        progress.note(
+            f"No validation chain has an alignment and at most {recipe.longest} residues: the confidence is not "
+            "calibrated, and says nothing."
+        )
+        return
     with trainer.ema.applied(trainer.model):
         # On the CPU: folding is many small steps.
         model = trainer.model.cpu()
+        trainer.workers.follow(model)
         scores = calibrate(model, validation, chains, options.seed, progress=progress, workers=trainer.workers)
         progress.note("Validation: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
         facts = {f"validation_{name}": f"{value:.4f}" for name, value in scores.items()}

@@ -119,7 +119,9 @@ class EvolutionCache:
 
     def _source(self, index: int) -> str:
         """What the views of chain ``index`` follow from, as a short text."""
-        return f"{zlib.crc32(self.store.a3m(index).tobytes()):08x} {self.config}"
+        # Files made before there were classes stay good for those who do not read them.
+        config = str(self.config).replace(", classes=False", "")
+        return f"{zlib.crc32(self.store.a3m(index).tobytes()):08x} {config}"
 
     def _write(self, index: int) -> None:
         arrays: dict[str, np.ndarray] = {}

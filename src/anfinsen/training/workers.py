@@ -58,6 +58,20 @@ class Workers:
         dist.all_reduce(total)
         return dict(zip(values, total.tolist(), strict=True))
 
+    def follow(self, model: nn.Module) -> None:
+        """Give every worker's ``model`` the leader's numbers, in place.
+
+        Gradients are shared, so parameters agree already; what batch norm remembers of each worker's own examples
+        does not.
+        """
+        if self.count == 1:
+            return
+        for tensor in model.state_dict().values():
+            # Messages need numbers in order; convolutions may hold theirs with the channels innermost.
+            value = tensor.contiguous()
+            dist.broadcast(value, 0)
+            tensor.copy_(value)
+
     def gather(self, mine: list[Item]) -> list[Item]:
         """Return the items of all workers on every worker; each gave those of its own :meth:`share`, in order."""
         if self.count == 1:

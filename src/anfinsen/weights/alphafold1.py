@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from anfinsen.common.errors import WeightsError
+from anfinsen.features.alphafold1 import SINGLE_CHANNELS, coupling_detail
 from anfinsen.models.alphafold1 import PRESETS, AlphaFold1, AlphaFold1Config
 
 from .store import ALPHAFOLD1_BUNDLED, Family, WeightsInfo
@@ -47,4 +49,15 @@ def load_alphafold1(name_or_path: str, device: torch.device | str = "cpu") -> tu
         ConfigError: the name is unknown.
         WeightsError: the file is missing, damaged, another model's, or does not match its configuration.
     """
-    return FAMILY.load(name_or_path, device)
+    model, info = FAMILY.load(name_or_path, device)
+    config = model.config
+    try:
+        coupling_detail(config.c_pair_in)
+    except ValueError as error:
+        raise WeightsError(f"Weights {name_or_path!r} read {error}; they are of another version.") from error
+    if config.c_single_in != SINGLE_CHANNELS:
+        raise WeightsError(
+            f"Weights {name_or_path!r} read {config.c_single_in} channels of residues: expected {SINGLE_CHANNELS}; "
+            "they are of another version."
+        )
+    return model, info

@@ -56,18 +56,10 @@ def draw_sample(msa: Msa, kind: ChainKind, config: RowConfig, where: str = "The 
     Raises:
         AlignmentError: it is an alignment of a ligand, has fewer than 2 columns, or fewer than 2 rows cover enough.
     """
-    if kind not in _FIRST_LAST:
-        raise AlignmentError(f"{where} belongs to a ligand: only proteins and nucleic acids have couplings.")
+    counted = covering_rows(msa, kind, config, where)
     length = msa.restypes.shape[1]
-    if length < 2:
-        raise AlignmentError(f"{where} has {length} column: couplings need at least 2.")
     first, last = (RESTYPE_INDEX[name] for name in _FIRST_LAST[kind])
     n_states = last - first + 1
-    covered = [
-        np.count_nonzero((rows >= first) & (rows <= last), axis=1)
-        for rows in np.array_split(msa.restypes, max(1, msa.depth // _ROWS_AT_ONCE))
-    ]
-    counted = np.flatnonzero(np.concatenate(covered) >= max(config.min_coverage * length, 1))
     if len(counted) < 2:
         raise AlignmentError(
             f"{where} has {msa.depth} rows, of which {len(counted)} cover {config.min_coverage:.0%} of the query's "
@@ -84,6 +76,25 @@ def draw_sample(msa: Msa, kind: ChainKind, config: RowConfig, where: str = "The 
         states = states[_diverse(weights, config.max_rows)]
         weights = _weights(states, config.identity)
     return Sample(states, weights, n_states, msa.depth)
+
+
+def covering_rows(msa: Msa, kind: ChainKind, config: RowConfig, where: str = "The alignment") -> Int64[np.ndarray, "m"]:
+    """Return the rows of an alignment that cover enough of its query.
+
+    Raises:
+        AlignmentError: it is an alignment of a ligand, or has fewer than 2 columns.
+    """
+    if kind not in _FIRST_LAST:
+        raise AlignmentError(f"{where} belongs to a ligand: only proteins and nucleic acids have couplings.")
+    length = msa.restypes.shape[1]
+    if length < 2:
+        raise AlignmentError(f"{where} has {length} column: couplings need at least 2.")
+    first, last = (RESTYPE_INDEX[name] for name in _FIRST_LAST[kind])
+    covered = [
+        np.count_nonzero((rows >= first) & (rows <= last), axis=1)
+        for rows in np.array_split(msa.restypes, max(1, msa.depth // _ROWS_AT_ONCE))
+    ]
+    return np.flatnonzero(np.concatenate(covered) >= max(config.min_coverage * length, 1))
 
 
 def _weights(states: Int8[np.ndarray, "n L"], identity: float) -> Float64[np.ndarray, "n"]:
