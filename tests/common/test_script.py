@@ -39,3 +39,13 @@ def test_counts_are_whole_and_above_0(text):
     assert positive("12") == 12
     with pytest.raises(ArgumentTypeError, match="no whole number above 0"):
         positive(text)
+
+
+def test_libraries_give_a_message_alone(capsys):
+    def main():
+        raise FileNotFoundError("/data/x.parquet")
+
+    why = "there is no such file, or it may not be read.\n"
+    with pytest.raises(SystemExit) as ended:
+        run_script(main)
+    assert (ended.value.code, capsys.readouterr().err) == (2, "Error: /data/x.parquet cannot be used: " + why)

@@ -16,7 +16,9 @@ def run_script(main: Callable[[], object]) -> None:
     except AnfinsenError as error:
         _end(str(error))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        _end(f"{error.filename} cannot be used: {error.strerror}.")
+        # Libraries that open files themselves raise these with a message alone.
+        why = error.strerror or "there is no such file, or it may not be read"
+        _end(f"{error.filename or error} cannot be used: {why}.")
 
 
 def positive(text: str) -> int:
