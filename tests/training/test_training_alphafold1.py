@@ -99,7 +99,7 @@ def test_class_couplings_are_read_back_as_they_were_made(dataset, shared, tmp_pa
     assert not other.profile_features(index).pair[..., TINY.c_pair_in :].any()
     # A file of another configuration is made anew, even if it holds more than is asked for.
     assert index in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()
-    # Nor are old files, which do not say what they hold.
+    # Files from before files said what they hold are made anew where classes are read, and only there.
     save_file(load_file(dataset.cache.path(index)), other.cache.path(index))
     assert index in other.cache.missing()
     assert index not in EvolutionCache(other.store, other.cache.folder, dataset.config.evolution).missing()

@@ -31,7 +31,7 @@ def saved(tmp_path_factory):
 
 def _contents(path):
     with safe_open(path, framework="pt") as handle:
-        return {key: handle.get_tensor(key) for key in handle.keys()}, dict(handle.metadata())  # noqa: SIM118
+        return {key: handle.get_tensor(key) for key in handle.keys()}, dict(handle.metadata())  # noqa: SIM118 (a handle is no mapping)
 
 
 def _rewritten(saved, folder, tensors=None, **metadata):

@@ -106,7 +106,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Return the number of the group of columns that share shift and scale; None: each column has its own."""
         return None
 
-    def _to_rows(self, X: Any, *, reset: bool) -> Any:  # noqa: N803  # scikit-learn's name
+    def _to_rows(self, X: Any, *, reset: bool) -> Any:
         """Return input of another form (images) as rows; ``reset``: it is being fitted to, and its form is learned."""
         return X
 
@@ -120,7 +120,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Fitting
 
-    def fit(self: Fitted, X: Any, y: Any = None, sample_weight: Any = None) -> Fitted:  # noqa: N803
+    def fit(self: Fitted, X: Any, y: Any = None, sample_weight: Any = None) -> Fitted:
         """Fit to a table, from the beginning unless ``warm_start``.
 
         Args:
@@ -146,7 +146,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._latents, self._mixture = self._encode(kept).astype(table.dtype, copy=False), None
         return self
 
-    def partial_fit(self: Fitted, X: Any, y: Any = None, sample_weight: Any = None) -> Fitted:  # noqa: N803
+    def partial_fit(self: Fitted, X: Any, y: Any = None, sample_weight: Any = None) -> Fitted:
         """Go on by one epoch over a part of a table; the scaler learns from all parts so far. See `fit`.
 
         Raises:
@@ -247,7 +247,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Using what was fitted
 
-    def transform(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def transform(self, X: Any) -> NDArray[Any]:
         """Return the latent components [n_rows, n_components] of a table's rows, in the table's precision.
 
         Raises:
@@ -257,7 +257,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         table = self._checked(X, reset=False)
         return self._encode(table).astype(table.dtype, copy=False)
 
-    def inverse_transform(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Return the rows, in the table's units, that latent components [n_rows, n_components] stand for."""
         check_is_fitted(self)
         latents = check_array(X, dtype=DTYPES, input_name="X")
@@ -268,13 +268,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         return self._from_rows(self._decode(latents))
 
-    def reconstruct(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def reconstruct(self, X: Any) -> NDArray[Any]:
         """Return what the network makes of a table's rows, in the table's units."""
         check_is_fitted(self)
         table = self._checked(X, reset=False)
         return self._from_rows(self._decode(self._encode(table)).astype(table.dtype, copy=False))
 
-    def score_samples(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def score_samples(self, X: Any) -> NDArray[Any]:
         """Return minus the reconstruction error of each row [n_rows], in double precision; higher is better.
 
         The error is the mean over the (scaled) columns of the squared difference, or of the cross-entropy in nats for a
@@ -283,7 +283,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         return self._score_table(self._checked(X, reset=False))
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the (weighted) mean of `score_samples`, by which `GridSearchCV` compares; ``y`` is ignored.
 
         Scores of different ``scale``, ``likelihood`` or objective have different units: compare those by a scorer of
@@ -330,7 +330,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     # Between tables and the network
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
+    def _checked(self, X: Any, *, reset: bool) -> Any:
         if reset:
             self.__dict__.pop("_latents", None)  # the form of another table is about to be learned
         rows = self._to_rows(X, reset=reset)

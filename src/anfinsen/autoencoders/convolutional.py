@@ -189,7 +189,7 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
             )
         return whole[0], whole[1], whole[2] if len(whole) == 3 else 1
 
-    def _to_rows(self, X: Any, *, reset: bool) -> Any:  # noqa: N803  # scikit-learn's name
+    def _to_rows(self, X: Any, *, reset: bool) -> Any:
         form = _dimensions(X)
         if form not in (_GREY, _COLOURED):
             if reset:
@@ -258,7 +258,7 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
             return np.asarray(image)[None]
         return image
 
-    def score_samples(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def score_samples(self, X: Any) -> NDArray[Any]:
         """Return how well each image is explained [n_images], in double precision; higher is better.
 
         That is minus its reconstruction error (see `Autoencoder`), or for the variational objective the lower bound of
@@ -281,7 +281,7 @@ class ConvolutionalAutoencoder(VariationalAutoencoder):
         return BaseAutoencoder.sample(self, n_samples, random_state)
 
     @available_if(_is_variational)  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    def log_likelihood(self, X: Any, samples: int = 128, random_state: Any = None) -> NDArray[Any]:  # noqa: N803
+    def log_likelihood(self, X: Any, samples: int = 128, random_state: Any = None) -> NDArray[Any]:
         """Return an importance-weighted estimate of each image's log-likelihood [n_images] in nats; variational only.
 
         See `VariationalAutoencoder.log_likelihood`.

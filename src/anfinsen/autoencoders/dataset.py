@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import psutil
 from jaxtyping import Float, Int, Shaped
 
 from anfinsen.common.errors import ConfigError, InputError
+from anfinsen.common.text import listed
 
 MEMORY_SHARE = 0.25  # of the machine's memory; data that would take more are streamed from their file
 CHUNK_BYTES = 64 * 2**20  # of numbers in memory at once where data pass by in chunks
@@ -150,13 +151,13 @@ def choose_columns(
     places = {name: place for place, name in enumerate(names)}
     target = options.target if target_is_column else None
     if target is not None and target not in places:
-        raise ConfigError(f"Option --target is {target!r}: {path} has no such column, but {listed(names)}.")
+        raise ConfigError(f"Option --target is {target!r}: {path} has no such column, but {quoted(names)}.")
     if options.columns is None:
         chosen = [place for name, place in places.items() if name != target]
     else:
         for name in options.columns:
             if name not in places:
-                raise ConfigError(f"{options.asked_by} {name!r}: {path} has no such column, but {listed(names)}.")
+                raise ConfigError(f"{options.asked_by} {name!r}: {path} has no such column, but {quoted(names)}.")
             if name == target:
                 raise ConfigError(f"Column {name!r} is named by --columns and by --target: name it by one of them.")
         if len(set(options.columns)) < len(options.columns):
@@ -212,7 +213,6 @@ def with_image_shape(columns: int, options: ReadOptions, path: Path) -> tuple[in
     return height, width, channels
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return ``names`` as a list for a message; of many only the first."""
-    shown = ", ".join(repr(name) for name in names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
+def quoted(names: Iterable[str]) -> str:
+    """Return ``names`` in quotes, as a message names them; of many only the first."""
+    return listed(map(repr, names), _NAMED)

@@ -45,7 +45,7 @@ class AutoencoderDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.contamination = contamination
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderDetector:  # noqa: N803  # scikit-learn's name
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> AutoencoderDetector:
         """Fit the autoencoder, and set the offset so that a share ``contamination`` of the rows' weight lies below.
 
         Args:
@@ -73,7 +73,7 @@ class AutoencoderDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.offset_ = offset - SLACK * abs(offset)
         return self
 
-    def score_samples(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def score_samples(self, X: Any) -> NDArray[Any]:
         """Return the autoencoder's score of each row [n_rows], in double precision; lower is more abnormal.
 
         That is minus the reconstruction error, or what the autoencoder's own ``score_samples`` says it is.
@@ -81,12 +81,12 @@ class AutoencoderDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]  #
         check_is_fitted(self)
         return np.asarray(self.autoencoder_.score_samples(X), dtype=np.float64)
 
-    def decision_function(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Return `score_samples` minus ``offset_`` [n_rows]: below 0 is an outlier."""
         scores: NDArray[Any] = self.score_samples(X) - self.offset_
         return scores
 
-    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def predict(self, X: Any) -> NDArray[Any]:
         """Return -1 for outliers and 1 for the other rows [n_rows]."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 

@@ -113,7 +113,7 @@ class Fragments:
 class Detector(Protocol):
     """Whatever tells outliers by scikit-learn's convention: lower is more abnormal, below 0 is an outlier."""
 
-    def decision_function(self, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:  # noqa: N803 (scikit-learn's)
+    def decision_function(self, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
         """Return one number for each row."""
 
 

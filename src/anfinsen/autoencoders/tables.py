@@ -21,7 +21,7 @@ from jaxtyping import Float, Shaped
 from anfinsen.common.errors import ConfigError, InputError, MissingExtraError
 from anfinsen.common.files import file_sha256
 
-from .dataset import BYTE_RANGE, DataSet, ReadOptions, checked, choose_columns, listed, too_large, with_image_shape
+from .dataset import BYTE_RANGE, DataSet, ReadOptions, checked, choose_columns, quoted, too_large, with_image_shape
 from .image_folder import read_images
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -336,10 +336,10 @@ def _chosen_array(names: Sequence[str], target: str | None, options: ReadOptions
     others = [name for name in names if name != target]
     if options.array is not None:
         if options.array not in names:
-            raise ConfigError(f"Option --array is {options.array!r}: {path} holds {listed(names) or 'no arrays'}.")
+            raise ConfigError(f"Option --array is {options.array!r}: {path} holds {quoted(names) or 'no arrays'}.")
         return options.array
     if len(others) != 1:
-        raise InputError(f"{path} holds {listed(names) or 'no arrays'}: expected one array, or its name with --array.")
+        raise InputError(f"{path} holds {quoted(names) or 'no arrays'}: expected one array, or its name with --array.")
     return others[0]
 
 

@@ -110,7 +110,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             variance,
         )
 
-    def log_likelihood(self, X: Any, samples: int = 128, random_state: Any = None) -> NDArray[Any]:  # noqa: N803
+    def log_likelihood(self, X: Any, samples: int = 128, random_state: Any = None) -> NDArray[Any]:
         """Return an importance-weighted estimate of each row's log-likelihood [n_rows], in nats, in double precision.
 
         It is a lower bound in the mean, which rises to the log-likelihood with ``samples`` (Burda et al. 2015,
@@ -123,7 +123,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         seed = self._sampling_seed(samples, random_state)
         return log_likelihood_of_table(self, self._checked(X, reset=False), int(samples), seed)
 
-    def score_samples(self, X: Any) -> NDArray[Any]:  # noqa: N803
+    def score_samples(self, X: Any) -> NDArray[Any]:
         """Return the lower bound (with beta 1) of each row's log-likelihood [n_rows], in nats; higher is better.
 
         It is estimated by 16 to 64 latent draws, the same for all rows and at every call, so that a row's score does

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from ..common.errors import ChemistryError
+from ..common.text import listed
 from .component import Component
 from .elements import is_metal
 from .structure import BondOrder
@@ -253,9 +254,7 @@ class Bonder:
 
     def _atom_list(self, residue: int) -> str:
         rows = range(int(self._start[residue]), int(self._start[residue + 1]))
-        names = [str(self.names[row]) for row in rows if self.kept[row]]
-        more = f" and {len(names) - _SHOWN_ATOMS} more" if len(names) > _SHOWN_ATOMS else ""
-        return ", ".join(names[:_SHOWN_ATOMS]) + more
+        return listed((self.names[row] for row in rows if self.kept[row]), _SHOWN_ATOMS)
 
     def _say(self, atom: int, capital: bool = False) -> str:
         residue = int(self.residue[atom])

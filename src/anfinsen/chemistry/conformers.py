@@ -113,8 +113,14 @@ def _search(component: Component, seed: int, config: ConformerConfig) -> Conform
     n = len(component)
     if n <= 1:
         return Conformer(np.zeros((n, 3)), np.ones(n, dtype=bool), "single-atom")
+    alone = component.ideal is None and component.model is None
+    if alone and n > config.max_alone:
+        raise ChemistryError(
+            f"Component {component.code} has {n} heavy atoms and no coordinates: conformers of at most "
+            f"{config.max_alone} atoms are made; give it as SDF or mmCIF with coordinates, or as bonded components."
+        )
     sources: tuple[tuple[str, Callable[[], Float[np.ndarray, "n 3"] | None]], ...] = (
-        ("rdkit", lambda: _embed(component, seed, config)),
+        ("rdkit", lambda: _embed(component, seed, config, alone)),
         ("ccd-ideal", lambda: component.ideal),
         ("ccd-model", lambda: component.model),
     )
@@ -122,21 +128,18 @@ def _search(component: Component, seed: int, config: ConformerConfig) -> Conform
         coordinates = source()
         if coordinates is not None and np.isfinite(coordinates).all() and np.ptp(coordinates, axis=0).any():
             return Conformer(coordinates - coordinates.mean(axis=0), np.ones(n, dtype=bool), name)
-    if n > config.max_alone and component.ideal is None and component.model is None:
-        raise ChemistryError(
-            f"Component {component.code} has {n} heavy atoms and no coordinates: conformers of at most "
-            f"{config.max_alone} atoms are made; give it as SDF or mmCIF with coordinates, or as bonded components."
-        )
     raise ChemistryError(
         f"No conformer of component {component.code} ({component.name}) can be made: RDKit fails to embed it, and it "
         "has neither ideal nor model coordinates; give the component as mmCIF or SDF with coordinates."
     )
 
 
-def _embed(component: Component, seed: int, config: ConformerConfig) -> Float[np.ndarray, "n 3"] | None:
-    """Return ETKDGv3 coordinates of the heavy atoms, or None where RDKit finds none."""
-    alone = component.ideal is None and component.model is None
-    if len(component) > (config.max_alone if alone else config.max_atoms):
+def _embed(component: Component, seed: int, config: ConformerConfig, alone: bool) -> Float[np.ndarray, "n 3"] | None:
+    """Return ETKDGv3 coordinates of the heavy atoms, or None where RDKit finds none.
+
+    A component that is ``alone`` has no other coordinates to fall back on.
+    """
+    if len(component) > config.max_atoms and not alone:
         return None
     random_iterations = config.last_iterations_of(len(component)) if alone else config.random_iterations
     with rdBase.BlockLogs():

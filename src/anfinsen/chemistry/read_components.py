@@ -10,6 +10,7 @@ import numpy as np
 from rdkit import Chem
 
 from ..common.errors import ChemistryError
+from ..common.text import listed
 from .ccd import ComponentLibrary
 from .component import Component
 from .component_mmcif import components_from_mmcif
@@ -81,9 +82,7 @@ def name_atoms(content: Content, chains: list[FileChain], library: ComponentLibr
         if name and name != atom.name
     }
     if renamed:
-        listed = list(renamed)
-        more = f" and {len(listed) - 6} more names" if len(listed) > 6 else ""
-        notes.append(f"Atoms renamed as in the dictionary: {', '.join(listed[:6])}{more}.")
+        notes.append(f"Atoms renamed as in the dictionary: {listed(renamed, 6, 'more names')}.")
     return Named(library.with_components(added.values()) if added else library, names)
 
 

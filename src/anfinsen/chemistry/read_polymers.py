@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import gemmi
 
 from ..common.errors import StructureError
+from ..common.text import listed
 from .read_content import Content
 from .read_residues import (
     Site,
@@ -84,8 +85,7 @@ def split_chains(content: Content, model_number: int, notes: list[str]) -> list[
         chains.extend(reader.read(author, subchain, residues, entity))
     notes.extend(reader.repeated)
     for letter, places in sorted(reader.conformers.items()):
-        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-        notes.append(f"Alternate conformer {letter} (most occupied) chosen in {', '.join(places[:3])}{more}.")
+        notes.append(f"Alternate conformer {letter} (most occupied) chosen in {listed(places, 3)}.")
     if not chains:
         raise StructureError(f"{content.name} holds no atoms besides water and hydrogen.")
     return chains if labelled else _name_chains(chains)
@@ -221,12 +221,10 @@ class _Reader:
             )
             return [], [], ()
         if wrong:
-            pairs = ", ".join(
-                f"{n} ({'/'.join(options[n - 1])} read as {places[n][0].name})" for n in sorted(wrong)[:5]
-            )
+            pairs = (f"{n} ({'/'.join(options[n - 1])} read as {places[n][0].name})" for n in sorted(wrong))
             self.notes.append(
-                f"{where}: the atoms contradict the sequence record at {pairs}"
-                f"{f' and {len(wrong) - 5} more' if len(wrong) > 5 else ''}; the atoms' components were taken."
+                f"{where}: the atoms contradict the sequence record at {listed(pairs, 5)}; the atoms' components were "
+                "taken."
             )
         sites = []
         for number, names in enumerate(options, start=1):
@@ -254,13 +252,13 @@ class _Reader:
         if not told:
             self.notes.append(f"{where}: the file has no sequence record; the sequence was taken from the atoms.")
         if broken:
-            gaps = ", ".join(
+            gaps = (
                 f"{sites[n - 1].author_number}{sites[n - 1].insertion_code} and "
                 f"{sites[n].author_number}{sites[n].insertion_code}"
-                for n in broken[:5]
+                for n in broken
             )
-            more = f" and {len(broken) - 5} more places" if len(broken) > 5 else ""
-            self.notes.append(f"{where}: not linked between {gaps}{more} (missing residues, number unknown).")
+            named = listed(gaps, 5, "more places")
+            self.notes.append(f"{where}: not linked between {named} (missing residues, number unknown).")
         return sites, broken
 
     def _polymer_kind(self, entity: gemmi.Entity, names: Sequence[str], where: str) -> ChainKind:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import ChemistryError, StructureError
+from ..common.text import listed
 from .assemble import ChainSpec, assemble
 from .bonding import AtomRef, BondSpec
 from .ccd import ComponentLibrary
@@ -239,9 +240,8 @@ def _fill(
             b_factor[rows] = [atom.b_iso for atom in found]
             occupancy[rows] = [atom.occ for atom in found]
     if homeless:
-        listed = ", ".join(f"{what} ({number})" for what, number in homeless.most_common(8))
-        more = f" and {len(homeless) - 8} more kinds" if len(homeless) > 8 else ""
-        notes.append(f"Atoms that their component, as linked here, does not have were dropped: {listed}{more}.")
+        kinds = listed((f"{what} ({number})" for what, number in homeless.most_common()), 8, "more kinds")
+        notes.append(f"Atoms that their component, as linked here, does not have were dropped: {kinds}.")
     _check_resolved(resolved, structure.name)
     table = replace(
         atoms,

@@ -113,8 +113,6 @@ def _options(
 def _show(outcome: Outcome, made: Couplings | None) -> None:
     from rich.console import Console
 
-    from anfinsen.inference.families import coupling_notes
-
     console = Console(highlight=False, soft_wrap=True)
     if made is not None:
         console.print(
@@ -122,7 +120,5 @@ def _show(outcome: Outcome, made: Couplings | None) -> None:
             f"{made.effective_depth:,.0f}; results in {outcome.folder}",
             markup=False,
         )
-        for note in coupling_notes(made):
-            typer.echo(f"note: {outcome.name}: {note}", err=True)
     elif outcome.status == "skipped":
         console.print(f"{outcome.name}: done already, skipped ({outcome.folder})", markup=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anfinsen.common.text import listed
+
 from .arguments import AtOnce, Device, Jobs, Model, Recycles, Samples, Seeds, Steps, Weights, predict_options
 from .failures import report_failures
 
@@ -69,7 +71,7 @@ def _show(found: Inspection) -> None:
     named = "; ".join(f"{components} ({_chains(ids)})" for components, ids in others.items())
     for line in (
         *([f"Not standard residues: {named}"] if named else []),
-        *(f"Atoms of {_chains(ids)}: {smiles}" for ids, smiles in found.written.items()),
+        *(f"Atoms of {_chains(ids)}: {smiles}" for ids, smiles in found.written),
         f"Tokens {found.tokens:,}, atoms {found.atoms:,}, bonds {found.bonds:,} "
         f"({found.inter_bonds:,} between residues that do not follow each other), MSA rows {found.msa_rows:,}",
         f"Reference conformers: {conformers}",
@@ -82,8 +84,7 @@ def _show(found: Inspection) -> None:
 
 
 def _chains(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return f"chain{'s' if len(ids) > 1 else ''} {', '.join(ids[:SHOWN])}{more}"
+    return f"chain{'s' if len(ids) > 1 else ''} {listed(ids, SHOWN)}"
 
 
 def _duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from anfinsen.chemistry import ComponentLibrary, Structure, read_structure_and_library
 from anfinsen.common.errors import InputError
+from anfinsen.common.text import listed
 
 STRUCTURE_SUFFIXES = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
 COMPRESSED = ".gz"
@@ -143,12 +144,12 @@ def unmatched(tasks: Sequence[Comparison], references: Sequence[Path], classes: 
         lost = [entry_name(file) for file in files if file not in used]
         if lost:
             of = f" of {model}" if len(models) > 1 else ""
-            notes.append(f"References without a prediction{of}: {_listed(lost)}.")
+            notes.append(f"References without a prediction{of}: {listed(lost, SHOWN)}.")
     if classes is not None:
         known = {_key(task.predicted.name) for task in tasks}
         lost = [name for name in read_classes(classes) if name not in known]
         if lost:
-            notes.append(f"Entries of {classes} without a prediction: {_listed(lost)}.")
+            notes.append(f"Entries of {classes} without a prediction: {listed(lost, SHOWN)}.")
     return tuple(notes)
 
 
@@ -340,11 +341,6 @@ def _is_structure(path: Path) -> bool:
 def _stem(path: Path) -> str:
     name = entry_name(path)
     return name + MODEL if path.name.startswith(name + MODEL) else name
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _key(name: str) -> str:

@@ -17,6 +17,7 @@ from anfinsen.chemistry import ChainKind
 from anfinsen.common.errors import AlignmentError, OutputError
 from anfinsen.common.files import file_sha256
 from anfinsen.common.progress import Progress, Silent
+from anfinsen.jobs.job import LETTERS
 
 from .predictor import versions
 from .runner import COMPRESSED_SUFFIXES, Outcome, failure, free_name, whole_folder
@@ -142,8 +143,7 @@ def run_families(
                 continue
             query, msa = read_family(request.source, options.kind)
             doubts = kind_doubts(query, options.kind)
-            for doubt in doubts:
-                progress.note(f"note: {name}: {doubt}")
+            _say(progress, name, doubts)
             couplings = infer_couplings(
                 msa,
                 options.config,
@@ -153,8 +153,11 @@ def run_families(
                 where=f"MSA file {excerpt(str(request.source), 200)}",
                 progress=progress,
             )
+            notes = coupling_notes(couplings)
+            _say(progress, name, notes)
             with whole_folder(target) as folder:
-                write(FamilyResult(name, query, couplings, _record(name, query, couplings, run, doubts)), folder)
+                record = _record(name, query, couplings, run, [*doubts, *notes])
+                write(FamilyResult(name, query, couplings, record), folder)
             if log.is_file():
                 log.unlink()
         except Exception as error:
@@ -202,15 +205,18 @@ def coupling_notes(couplings: Couplings) -> list[str]:
 
 def kind_doubts(query: str, kind: ChainKind) -> list[str]:
     """Return what speaks against a query of this kind, in sentences: no protein is made of the bases' letters alone."""
-    if kind is not ChainKind.PROTEIN or not set(query) <= set("ACGTUN"):
+    if kind is not ChainKind.PROTEIN or not set(query) <= {*LETTERS["dna"], *LETTERS["rna"]}:
         return []
     other = "rna" if "U" in query else "dna"
     return [f"The query holds the letters of bases only, but was read as a protein: give --kind {other} if it is none."]
 
 
-def _record(
-    name: str, query: str, couplings: Couplings, run: dict[str, Any], doubts: Sequence[str] = ()
-) -> dict[str, Any]:
+def _say(progress: Progress, name: str, notes: Sequence[str]) -> None:
+    for note in notes:
+        progress.note(f"note: {name}: {note}")
+
+
+def _record(name: str, query: str, couplings: Couplings, run: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fingerprint": run,
@@ -225,7 +231,7 @@ def _record(
             "converged": couplings.converged,
         },
         "versions": {package: versions()[package] for package in ("anfinsen", "torch", "numpy")},
-        "notes": [*doubts, *coupling_notes(couplings)],
+        "notes": list(notes),
     }
 
 

@@ -63,7 +63,7 @@ class Inspection:
         chains: in order. tokens, atoms, bonds: of the whole complex; inter_bonds: bonds between residues other than
             those along polymers. msa_rows: of the merged alignment.
         conformers: number of residues by the source of their reference conformer.
-        written: SMILES with the names of the atoms, of ligands that were given as SMILES or SDF, by their chains' ids.
+        written: of each ligand that was given as SMILES or SDF, its chains' ids and SMILES with the names of its atoms.
         model: name. settings: samples, seeds; recycles and steps of models that have them.
         estimate: memory, and time for all seeds.
         available: free memory of the device, bytes. device: where it would run.
@@ -78,7 +78,7 @@ class Inspection:
     inter_bonds: int
     msa_rows: int
     conformers: dict[str, int]
-    written: dict[tuple[str, ...], str]
+    written: tuple[tuple[tuple[str, ...], str], ...]
     model: str
     settings: dict[str, int]
     estimate: Estimate
@@ -219,17 +219,16 @@ def _chains(prepared: Complex) -> tuple[ChainSummary, ...]:
     return tuple(summaries)
 
 
-def _written(prepared: Complex) -> dict[tuple[str, ...], str]:
+def _written(prepared: Complex) -> tuple[tuple[tuple[str, ...], str], ...]:
     """Return what the atoms of ligands are called that have no names but those given here."""
-    structure = prepared.structure
-    chains: dict[str, list[str]] = {}
-    for code, chain in zip(structure.residues.name, structure.residues.chain, strict=True):
-        ids = chains.setdefault(str(code), [])
-        name = structure.chains[chain].chain_id
-        if name not in ids:
-            ids.append(name)
-    components = {code: prepared.library.get(code) for code in chains}
-    return {tuple(chains[code]): named_smiles(made) for code, made in components.items() if made.smiles}
+    residues, chains = prepared.structure.residues, prepared.structure.chains
+    written = []
+    for code in np.unique(residues.name).tolist():
+        component = prepared.library.get(code)
+        if component.smiles:
+            places = np.unique(residues.chain[residues.name == code])
+            written.append((tuple(chains[place].chain_id for place in places), named_smiles(component)))
+    return tuple(written)
 
 
 def _successive(prepared: Complex) -> Bool[np.ndarray, "B"]:

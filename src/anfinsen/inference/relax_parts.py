@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from anfinsen.chemistry import ChainKind, Structure, atom14_names, is_metal
 from anfinsen.chemistry.tokens import AMINO_ACIDS
+from anfinsen.common.text import listed
 
 # Sulphur atoms of two cysteines this near are bonded (as OpenMM reads PDB files, and so AlphaFold 2's relaxation).
 DISULFIDE = 3.0  # Å
@@ -112,9 +113,8 @@ def _unknown(structure: Structure, index: int) -> str:
     rows = np.flatnonzero(residues.chain == index)
     strange = [row for row in rows.tolist() if str(residues.name[row]) not in AMINO_ACIDS]
     if strange:
-        named = ", ".join(f"{residues.name[row]} {residues.number[row]}" for row in strange[:5])
-        more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-        return f"the force field knows the 20 standard amino acids only, and it has {named}{more}"
+        named = listed((f"{residues.name[row]} {residues.number[row]}" for row in strange), 5)
+        return f"the force field knows the 20 standard amino acids only, and it has {named}"
     if len(rows) < 2:
         return "it is a single residue"
     starts = np.searchsorted(table.residue, np.arange(len(residues) + 1))
@@ -179,5 +179,5 @@ def _disulfides(
 
 def _names(structure: Structure, which: Bool[np.ndarray, "R"]) -> str:
     residues, rows = structure.residues, np.flatnonzero(which).tolist()
-    named = [f"{structure.chains[residues.chain[r]].chain_id} {residues.name[r]} {residues.number[r]}" for r in rows]
-    return ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
+    chains = structure.chains
+    return listed((f"{chains[residues.chain[r]].chain_id} {residues.name[r]} {residues.number[r]}" for r in rows), 8)

@@ -7,7 +7,7 @@ import string
 from collections.abc import Iterable
 
 from ..common.errors import JobError
-from .text import shown
+from ..common.text import shown
 
 MAX_CHAIN_ID = 16
 _PATTERN = re.compile(r"[A-Za-z0-9]+")

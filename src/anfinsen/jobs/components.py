@@ -22,8 +22,8 @@ from ..chemistry import (
 )
 from ..chemistry.tokens import GAP, RESTYPES
 from ..common.errors import ChemistryError
+from ..common.text import listed, shown
 from .job import KIND_NAMES, AtomAddress, Job, Ligand, Polymer
-from .text import listed, shown
 
 # Atoms through which a residue is linked to the one before it and to the one after it.
 _LINK_ATOMS = {"protein": ("N", "C"), "dna": ("P", "O3'"), "rna": ("P", "O3'")}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from ..common.errors import JobError
-from .text import listed, shown
+from ..common.text import listed, shown
 
 ItemT = TypeVar("ItemT")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..common.errors import JobError
-from .text import shown
+from ..common.text import shown
 
 MAX_JOB_BYTES = 256 * 2**20
 """Largest job file (JSON jobs may carry their alignments), after decompression."""

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 
 from ..common.errors import JobError
+from ..common.text import listed, shown
 from .chain_ids import ChainIds
 from .job import AtomAddress, JobBond, Ligand
 from .reading import Reading
-from .text import listed, shown
 
 MAX_SUGARS = 200
 

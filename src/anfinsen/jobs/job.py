@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..common.errors import JobError
 from ..common.seeding import MAX_SEED
+from ..common.text import listed, shown
 from .chain_ids import check_chain_id
-from .text import listed, shown
 
 # Limits that keep a slip of the pen (copies: 100000) from becoming a frozen machine; the largest
 # structures ever predicted whole stay well below them.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import ChemistryError, InputError, JobError
+from ..common.text import shown
 from .files import MAX_JOB_BYTES, read_text
 from .job import Job
 from .markup import parse_json, parse_yaml
@@ -17,7 +18,6 @@ from .read_anfinsen import read_anfinsen
 from .read_boltz import read_boltz
 from .read_fasta import read_fasta
 from .reading import Reading
-from .text import shown
 
 MAX_JOBS = 10_000
 """Most jobs in one file of the server's list dialect."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from ..common.errors import JobError
-from .text import shown
+from ..common.text import shown
 
 MAX_YAML_BYTES = 8 * 2**20
 """Largest YAML job, in characters; long alignments belong into files of their own."""

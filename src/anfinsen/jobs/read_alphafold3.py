@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .fields import Fields
 from .job import Entity, Job, Ligand, Modification, Polymer
 from .reading import Reading, bond_of_pair, index_template, text_or_file
-from .text import shown
 
 VERSIONS = (1, 2, 3, 4)
 EXTENSION = "anfinsen"

@@ -6,12 +6,12 @@ import datetime
 from typing import Any
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .chain_ids import ChainIds
 from .fields import Fields
 from .glycans import GlycanSite, attach_glycan
 from .job import MAX_CHAINS, Entity, Job, JobBond, Ligand, Modification, Polymer
 from .reading import Reading
-from .text import shown
 
 _KINDS = {"proteinChain": "protein", "dnaSequence": "dna", "rnaSequence": "rna", "ligand": "ligand", "ion": "ion"}
 _KEYS: dict[str, tuple[str, ...]] = {

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .chain_ids import ChainIds
 from .fields import Fields
 from .glycans import GlycanSite, attach_glycan
 from .job import MAX_CHAINS, AtomAddress, Entity, Job, JobBond, Ligand, Modification, Polymer, TemplateAlignment
 from .reading import Reading, address, molblock_of
-from .text import shown
 
 TOP_KEYS = ("name", "seeds", "chains", "bonds", "components")
 POLYMERS = ("protein", "dna", "rna")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .fields import Fields
 from .job import Entity, Job, JobBond, Ligand, Modification, Polymer
 from .reading import Reading, address
-from .text import shown
 
 _KINDS = ("protein", "dna", "rna", "ligand")
 _KEYS: dict[str, tuple[str, ...]] = {

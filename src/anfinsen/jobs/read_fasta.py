@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .chain_ids import ChainIds, is_chain_id
 from .job import LETTERS, MAX_CHAINS, Entity, Job, Ligand, Polymer
 from .read_boltz import boltz_msa
 from .reading import Reading
-from .text import shown
 
 KINDS = {"protein": "protein", "rna": "rna", "dna": "dna", "ligand": "ligand", "smiles": "ligand", "ccd": "ccd"}
 MAX_ID_NAME = 4

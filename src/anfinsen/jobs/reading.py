@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import JobError
+from ..common.text import shown
 from .fields import Fields, atom_triple
 from .files import MAX_PART_BYTES, read_text, resolve
 from .job import AtomAddress, JobBond, TemplateAlignment
-from .text import shown
 
 _MOLBLOCK_END = re.compile(r"^M  END[^\n]*$", re.MULTILINE)
 

@@ -20,6 +20,7 @@ from ..autoencoders.variants import loss_curves
 from ..common.errors import MissingExtraError, OutputError
 from ..common.files import results_record
 from ..common.progress import Progress
+from ..common.text import listed
 from ..inference.runner import whole_folder
 from .autoencoder import AutoencoderReport, autoencoder_html, label_text
 
@@ -184,9 +185,8 @@ def _write_scores(path: Path, data: DataSet, found: Sweep, threshold: float) -> 
 def _notes(data: DataSet, constant: list[str], applied: bool) -> tuple[str, ...]:
     if data.image_shape or applied or not constant:
         return ()
-    shown = ", ".join(constant[:6]) + (f" and {len(constant) - 6} more" if len(constant) > 6 else "")
     verb = "column does" if len(constant) == 1 else "columns do"
-    return (f"{len(constant)} {verb} not vary, or by no more than rounding: {shown}.",)
+    return (f"{len(constant)} {verb} not vary, or by no more than rounding: {listed(constant, 6)}.",)
 
 
 def _record(model: SavedModel, data: DataSet, found: Sweep, applied: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..alignments import AlignmentDepth, alignment_depth, parse_msa
 from ..alignments.depth import DEPTH_ROWS
 from ..chemistry import ChainKind
+from ..common.text import listed
 from ..jobs import Job, Polymer
 
 MAX_PLOTS = 20  # in one page
@@ -66,8 +67,6 @@ def depth_figures(depths: Sequence[EntityDepth]) -> str:
 
 
 def _caption(each: EntityDepth) -> str:
-    shown = ", ".join(each.chains[:_LABELLED])
-    more = f" and {len(each.chains) - _LABELLED} more" if len(each.chains) > _LABELLED else ""
-    chains = f"Chain{'s' if len(each.chains) > 1 else ''} {shown}{more}"
+    chains = f"Chain{'s' if len(each.chains) > 1 else ''} {listed(each.chains, _LABELLED)}"
     of = f" of the first {DEPTH_ROWS:,}" if each.depth.rows > DEPTH_ROWS else ""
     return html.escape(f"{chains}: {each.depth.rows:,} sequences, N_eff {each.depth.n_eff:,.1f}{of}")

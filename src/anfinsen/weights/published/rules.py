@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anfinsen.common.errors import WeightsError
+from anfinsen.common.text import listed
 
 _SHOWN = 5  # how many names an error message lists
 
@@ -132,6 +133,4 @@ def load_converted(module: nn.Module, source: Mapping[str, Tensor], rules: Itera
 
 
 def _names(keys: Iterable[str]) -> str:
-    listed = [repr(key) for key in keys]
-    rest = len(listed) - _SHOWN
-    return ", ".join(listed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return listed(map(repr, keys), _SHOWN)

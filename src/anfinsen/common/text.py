@@ -1,4 +1,4 @@
-"""Showing what the user wrote inside a one-sentence message."""
+"""Showing values and names inside a one-sentence message."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def listed(names: Iterable[object], limit: int = 20) -> str:
-    """Return ``names`` joined with commas, in the order given, the rest counted past ``limit``."""
+def listed(names: Iterable[object], limit: int = 20, more: str = "more") -> str:
+    """Return ``names`` joined with commas, in the order given, the rest counted past ``limit`` as so many ``more``."""
     items = [str(name) for name in names]
     rest = len(items) - limit
-    return ", ".join(items[:limit]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(items[:limit]) + (f" and {rest} {more}" if rest > 0 else "")
