@@ -4,6 +4,7 @@ import gzip
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,22 @@ def test_broken_databases(tmp_path, case):
     assert message.startswith("Sequence database")
     assert message.endswith(".")
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.fasta.gz", "a;touch made;.fasta.gz", "$(touch made).FASTA.GZ", "-", "b;touch made;.fasta"]
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_names_of_databases_are_only_names(tmp_path, monkeypatch, family, name, linked):
+    """HMMER gives names in .gz to a shell; what the file holds says whether it is compressed."""
+    monkeypatch.chdir(tmp_path)
+    query, path, _ = family
+    (tmp_path / name).write_bytes(path.read_bytes())
+    if linked:
+        (tmp_path / "link").symlink_to(name)
+    found = find(query, Path("link" if linked else name))
+    assert found == find(query, path)
+    assert not (tmp_path / "made").exists()
 
 
 def test_kinds_are_kept_apart(tmp_path):

@@ -1,6 +1,7 @@
 """`anfinsen distill`: a small untrained network all the way from sequences to a data set, and what is refused."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,60 @@ def test_ctrl_c_leaves_what_was_finished_ready_for_training(here, capsys, monkey
     assert kept(here / "out") == ["one.cif"]
     assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
     assert kept(here / "out") == ["one.cif", "two.cif"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: "",
+        lambda record: record | {"plddt": ["a"] * 18},
+        lambda record: record | {"backbone": [10**30] * len(record["backbone"])},
+        lambda record: record | {"gdt": "x"},
+        lambda record: record | {"fingerprint": [1]},
+        lambda record: record | {"kept": "no"},
+        lambda record: record | {"confident": [1] * 18},
+        lambda record: record | {"plddt": [float("nan")] * 18},
+    ],
+)
+def test_a_broken_record_is_named_and_the_other_chains_are_trained_on(here, capsys, change):
+    assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
+    path = here / "out" / "records" / "one.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    (here / "two.fasta").write_text(FASTA[FASTA.index(">two") :])
+    capsys.readouterr()
+    assert command("two.fasta", "--out", "out", *EVERYTHING) == 2
+    said = capsys.readouterr()
+    assert "two: done already" in said.out and "1 chains to train on" in said.out
+    assert f"one: The record {Path('out/records/one.json')} cannot be read" in said.err and "bug" not in said.err
+    assert kept(here / "out") == ["two.cif"]
+
+
+def test_a_broken_alignment_leaves_its_chain_out(here, capsys):
+    assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
+    (here / "out" / "alignments").mkdir(exist_ok=True)
+    (here / "out" / "alignments" / "one.a3m").write_text(">query\nACD\n")
+    assert command("many.fasta", "--out", "out", *EVERYTHING) == 2
+    assert "one: MSA file" in capsys.readouterr().err
+    assert kept(here / "out") == ["two.cif"]
+
+
+def test_a_chain_whose_structure_is_gone_is_made_again(here, capsys):
+    assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
+    lost = here / "out" / "structures" / "one.cif"
+    content = lost.read_text()
+    lost.unlink()
+    capsys.readouterr()
+    assert command("many.fasta", "--out", "out", *EVERYTHING) == 0
+    said = capsys.readouterr().out
+    assert "one: kept" in said and "two: done already" in said
+    assert len(lost.read_text()) == len(content)
+
+
+def test_alphafold2_teaches_alphafold3_unless_another_is_named(here, shared, capsys):
+    (here / "known").mkdir()
+    shutil.copy(shared / "data" / "structures" / "protein_dna" / "1RPE.pdb.gz", here / "known")
+    assert run(["distill", "--cross", "known", "--min-unresolved", "5", "--out", "crossed", "--recycles", "0"]) == 0
+    assert json.loads((here / "crossed" / "records" / "1RPE_L.json").read_text())["model"] == "alphafold2-mini"
 
 
 def test_partly_unresolved_chains_are_predicted_whole(here, shared, capsys):

@@ -107,6 +107,16 @@ def test_heads_made_by_hand_are_ranked_first_for_what_they_do():
         assert head.scores["gate_by_depth"] is None  # all gates are alike
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 9, 9), (9, 2, 0)])
+def test_attention_over_no_rows_is_left_out(shape):
+    """AlphaFold 2 as published, without extra rows of the alignment."""
+    recorder = AttentionRecorder({"it": Layer("it", "empty", "rows" if len(shape) == 3 else "tokens", 2)})
+    recorder.begin(9, MUCH)
+    recorder.weights("it", Shown(torch.zeros(shape)))
+    recorder.gates("it", Shown(torch.zeros(0, 9, 2, 4)))
+    assert recorder.result() == ()
+
+
 def test_attention_that_is_never_returned():
     weights = torch.zeros(1, N, N)
     weights[0, torch.arange(N), (torch.arange(N) + 7) % N] = 1

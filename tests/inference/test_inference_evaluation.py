@@ -95,6 +95,8 @@ def test_a_structure_against_itself(tmp_path):
     for name in ("lddt", "lddt_ca", "tm_score", "tm_chain", "gdt_ts", "gdt_ha", "coverage", "contacts_l5"):
         assert found.scores[name] == pytest.approx(1, abs=1e-4), name
     assert found.scores["rmsd"] < 0.002
+    # A backbone shows no hand of any residue: that is no score of 0 errors.
+    assert "clashes" in found.scores and "chirality_errors" not in found.scores
     assert found.scores["plddt"] == pytest.approx(90 - 103 / 8, abs=0.01)
     (row,) = found.chains
     assert (row["lddt_ca"], row["contacts_of"]) == (1, "model")

@@ -90,7 +90,7 @@ def test_ranking_is_best_first(monkeypatch):
 
 def test_a_missing_alignment_is_noted(monkeypatch):
     install(monkeypatch)
-    assert any("No alignment is given for protein chains A" in note for note in predict(JOB).notes)
+    assert any("Protein chain A: no alignment" in note for note in predict(JOB).notes)
 
 
 @pytest.mark.parametrize("poison", ["coordinates", "pae", "plddt"])

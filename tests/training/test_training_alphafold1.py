@@ -41,9 +41,9 @@ from anfinsen.training.alphafold1_train import (
     RECIPES,
     AlphaFold1Recipe,
     AlphaFold1Trainer,
-    reads_more,
+    extends,
+    grown,
     train_alphafold1,
-    widened,
 )
 from anfinsen.training.chain_store import a3m_row_starts
 from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig, view_of
@@ -115,17 +115,41 @@ def test_caches_from_before_there_were_classes_stay_good(dataset, tmp_path):
     assert index not in dataset.cache.missing() and index in with_classes.missing()
 
 
-def test_a_network_that_reads_more_begins_as_it_was(dataset):
-    wider = replace(TINY, c_pair_in=PRESETS["mini"].c_pair_in)
-    assert reads_more(wider, TINY) and not reads_more(TINY, wider) and not reads_more(wider, wider)
-    assert not reads_more(wider, replace(TINY, crop=32))
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("channels", [8, PRESETS["mini"].c_pair_in])
+def test_a_network_that_reads_more_or_is_deeper_begins_as_it_was(dataset, channels, groups):
+    larger = replace(TINY, c_pair_in=channels, towers=(Tower(groups, 8),))
+    assert extends(larger, TINY) == (larger != TINY)
+    assert not extends(TINY, larger)
     torch.manual_seed(0)
-    narrow, wide = AlphaFold1(TINY).eval(), AlphaFold1(wider).eval()
-    wide.load_state_dict(widened(narrow.state_dict(), wider))
+    small, large = AlphaFold1(TINY).eval(), AlphaFold1(larger).eval()
+    for block in small.blocks:
+        torch.nn.init.normal_(block.up.weight)
+    large.load_state_dict(grown(small.state_dict(), large))
     crops, _ = dataset.example(np.random.default_rng(0))
-    more = replace(crops, pair=torch.cat([crops.pair, torch.randn(*crops.pair.shape[:3], 36)], dim=-1))
+    unread = torch.randn(*crops.pair.shape[:3], channels - TINY.c_pair_in)
     with torch.no_grad():
-        torch.testing.assert_close(wide(more).distogram, narrow(crops).distogram)
+        expected = small(crops).distogram
+        torch.testing.assert_close(
+            large(replace(crops, pair=torch.cat([crops.pair, unread], dim=-1))).distogram, expected
+        )
+        large.blocks[-1].up.bias += 1
+        assert (
+            large(replace(crops, pair=torch.cat([crops.pair, unread], dim=-1))).distogram - expected
+        ).abs().max() > 0.1
+
+
+def test_other_networks_do_not_begin_from_each_other():
+    for other in (
+        replace(TINY, crop=32, c_pair_in=44),
+        replace(TINY, towers=(Tower(2, 16),)),
+        replace(TINY, towers=(Tower(1, 8), Tower(1, 8))),
+    ):
+        assert not extends(other, TINY)
+    # Blocks are named by their places, and here those of the second tower would have others.
+    two = replace(TINY, towers=(Tower(1, 8), Tower(1, 16)))
+    assert not extends(replace(two, towers=(Tower(2, 8), Tower(1, 16))), two)
+    assert extends(replace(two, towers=(Tower(1, 8), Tower(2, 16))), two)
 
 
 QUICK = RealisationConfig(

@@ -20,10 +20,12 @@ from anfinsen.training.alphafold2_mixture import AlphaFold2Mixture
 from anfinsen.training.alphafold2_proteins import ProteinStore
 from anfinsen.training.alphafold2_recipe import RECIPES, AlphaFold2Recipe, AlphaFold2Stage
 from anfinsen.training.alphafold2_step import AlphaFold2StepSettings, alphafold2_example_loss
-from anfinsen.training.alphafold2_train import AlphaFold2Trainer
+from anfinsen.training.alphafold2_train import AlphaFold2Trainer, train_alphafold2
 from anfinsen.training.chain_store import a3m_row_starts
 from anfinsen.training.evolution_cache import EvolutionCache, EvolutionConfig
+from anfinsen.training.options import TrainOptions
 from anfinsen.training.stages import scaled
+from anfinsen.weights.alphafold2 import save_alphafold2
 
 MSA = AlphaFold2MsaConfig(clusters=6, extra=5, extra_query=True)
 DATA = AlphaFold2DataConfig(crop=24, structures=0.5, aligned=1.0, msa=MSA)
@@ -227,6 +229,15 @@ def test_a_run_learns_and_goes_on_with_the_same_numbers(dataset, tmp_path):
         AlphaFold2Trainer(TINY, recipe(), seed=3).resume(tmp_path)
     scores = straight.validate([dataset.whole(dataset.chosen[0], np.random.default_rng(0))])
     assert 0 <= scores["lddt"] <= 1 and 0 < scores["tm"] <= 1
+
+
+def test_a_multimer_is_not_trained_on_single_chains(tmp_path):
+    multimer = AlphaFold2(dataclasses.replace(TINY, architecture="multimer", pair_couplings=False, extra_query=False))
+    save_alphafold2(multimer, tmp_path / "multimer.safetensors", {})
+    options = TrainOptions(tmp_path, tmp_path / "out", preset="mini", start=str(tmp_path / "multimer.safetensors"))
+    with pytest.raises(ConfigError, match="are those of a multimer"):
+        train_alphafold2(options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_each_example_is_clipped_alone(dataset):

@@ -142,6 +142,14 @@ def whole_files():
     return [compressed.getvalue(), an_archive(a=np.ones(40)), a_checkpoint(tensors)]
 
 
+def test_one_changed_bit_of_a_checkpoint_is_noticed(tmp_path):
+    content = bytearray(a_checkpoint({"w": torch.full((50,), 1.5)}))
+    content[content.index(torch.full((50,), 1.5).numpy().tobytes()) + 7] ^= 1
+    (tmp_path / "a.pt").write_bytes(bytes(content))
+    with pytest.raises(WeightsError, match="is damaged"):
+        read_checkpoint(tmp_path / "a.pt")
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(data, whole_files, tmp_path_factory):

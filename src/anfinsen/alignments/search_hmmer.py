@@ -145,8 +145,11 @@ class _Targets:
 
         longest = _LONGEST_TARGET if self._database.letters == "protein" else None
         with open_binary(self._database.path, self._database.where) as raw:
-            # HMMER reads plain files itself, faster than through Python.
-            source: Any = _Watched(raw) if self._database.compressed else str(self._database.path)
+            # HMMER reads plain files itself, faster than through Python; but it goes by names: one in .gz it gives to
+            # a shell to unpack, whatever the name says to a shell, and "-" is its standard input.
+            path = self._database.path.resolve()
+            named = path.suffix.lower() == ".gz"
+            source: Any = _Watched(raw) if self._database.compressed or named else str(path)
             file: Any  # its type in pyhmmer's stubs takes every block for text
             with SequenceFile(source, format="fasta", digital=True, alphabet=self.alphabet) as file:
                 while block := self._next_block(file):

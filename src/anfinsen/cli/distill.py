@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .terminal import Terminal
 
+# AlphaFold 3 learns from AlphaFold 2 how disorder looks (supplement section 2.5.1), not from itself.
+CROSS_TEACHER = "alphafold2-mini"
+
 Inputs = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -38,7 +41,8 @@ def distill(
         Path | None,
         typer.Option(
             metavar="STRUCTURES",
-            help="Predict the partly unresolved chains of these structure files, and compare with what is resolved.",
+            help="Predict the partly unresolved chains of these structure files, and compare with what is resolved; "
+            f"by {CROSS_TEACHER} unless --model or --weights is given.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +74,7 @@ def distill(
     """
     # Imported here: torch takes seconds, and --help should not.
     from anfinsen.common.distilled import DistilledFolder
-    from anfinsen.inference import make_predictor
+    from anfinsen.inference import failure, make_predictor
     from anfinsen.inference.distillation import DistillConfig, run_distillation
     from anfinsen.reports.distillation import finish, require_parquet, summary_sentence, write_chain
 
@@ -79,6 +83,8 @@ def distill(
     if not inputs and cross is None:
         raise ConfigError("Nothing to predict: give FASTA, job or alignment files, or --cross with structure files.")
     require_parquet()
+    if cross is not None and model is None and weights is None:
+        model = CROSS_TEACHER
     options = predict_options(model, weights, seeds, samples, (recycles, steps, None), device)
     config = DistillConfig(min_plddt, min_confident, min_gdt)
     folder = DistilledFolder(out)
@@ -100,6 +106,8 @@ def distill(
                 summary = finish(folder)
             terminal.clear()
             typer.echo(summary_sentence(summary, out))
+            named = {outcome.name for outcome in outcomes if outcome.status == "failed"}
+            outcomes.extend(failure(name, error) for name, error in summary.broken.items() if name not in named)
         elif not failed:
             raise ConfigError("No chain is to be predicted: all are too long, or too well resolved for --cross.")
     return report_failures(outcomes)

@@ -11,9 +11,12 @@ chains/, msas/            the same chains as Parquet files (backbone only)
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from .errors import InputError, OutputError
 from .files import write_text
@@ -23,6 +26,7 @@ HEADER = "distilled.json"
 RECORD_SUFFIX, STRUCTURE_SUFFIX, ALIGNMENT_SUFFIX = ".json", ".cif", ".a3m"
 BACKBONE = ("N", "CA", "C", "O")  # order of `DistilledRecord.backbone`
 COORDINATES_PER_RESIDUE = 3 * len(BACKBONE)
+_FARTHEST = 10**7  # 0.01 Å
 
 Kind = Literal["self", "cross"]
 """Unlabelled sequences (the confident residues are learnt), or sequences of partly unresolved structures."""
@@ -60,6 +64,9 @@ class DistilledRecord:
     def mean_plddt(self) -> float:
         """Mean over all residues."""
         return sum(self.plddt) / len(self.plddt)
+
+
+_RECORD = TypeAdapter(DistilledRecord)
 
 
 class DistilledFolder:
@@ -142,17 +149,26 @@ class DistilledFolder:
         path = self.record(name)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values |= {key: tuple(values[key]) for key in ("plddt", "backbone")}
-            values["confident"] = tuple(mark == "1" for mark in values["confident"])
-            record = DistilledRecord(**values)
+            if not isinstance(values, dict) or not set(str(values.get("confident"))) <= set("01"):
+                raise ValueError("no mapping, or its `confident` is no text of 0 and 1")
+            values["confident"] = [mark == "1" for mark in values["confident"]]
+            record = _RECORD.validate_json(json.dumps(values), strict=True)
             length = len(record.sequence)
             sizes = (len(record.plddt), len(record.confident), len(record.backbone))
             if not length or sizes != (length, length, COORDINATES_PER_RESIDUE * length):
                 raise ValueError(f"{length} residues with arrays of {sizes}")
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            if not all(map(math.isfinite, (*record.plddt, record.gdt or 0.0))):
+                raise ValueError("a number is not finite")
+            if max(map(abs, record.backbone)) > _FARTHEST:
+                raise ValueError("coordinates are too large")
+        except (OSError, ValueError, RecursionError) as error:
+            what = (
+                "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:1])
+                if isinstance(error, ValidationError)
+                else f"{type(error).__name__}: {error}"
+            )
             raise InputError(
-                f"The record {path} cannot be read ({type(error).__name__}: {error}): delete it and run "
-                "`anfinsen distill` again."
+                f"The record {path} cannot be read ({what}): delete it and run `anfinsen distill` again."
             ) from error
         return record
 

@@ -191,7 +191,9 @@ class AttentionRecorder:
             self._token_of_atom = token_of_atom.cpu()
 
     def weights(self, name: str, shown: Shown) -> None:
-        """Take the weights that the module ``name`` shows."""
+        """Take the weights that the module ``name`` shows; without rows there are none."""
+        if not shown.values.numel():  # AlphaFold 2 without extra alignment rows
+            return
         layer = self.layers[name]
         values = shown.values.float()
         if layer.keys == "rows" and values.ndim == 3:  # one query only
@@ -218,7 +220,9 @@ class AttentionRecorder:
             self._seen[place] = (done, 1)
 
     def gates(self, name: str, shown: Shown) -> None:
-        """Take the gates that the module ``name`` shows."""
+        """Take the gates that the module ``name`` shows; without rows there are none."""
+        if not shown.values.numel():
+            return
         layer = self.layers[name]
         values = shown.values.float().mean(-1)
         if layer.keys == "rows":

@@ -206,4 +206,6 @@ def _done(folder: DistilledFolder, name: str, run: dict[str, Any], overwrite: bo
             f"{folder.record(name)} is of another run; it differs in {', '.join(differs)}: give --overwrite to replace "
             "it, or choose another folder with --out."
         )
+    if record.kept and not folder.structure(name).is_file():
+        return None
     return record

@@ -80,14 +80,15 @@ def geometry_scores(predicted: Predicted) -> dict[str, float]:
     """Return what is unusual in the prediction itself."""
     found = stereochemistry(predicted.structure, predicted.library)
     angles = ramachandran(predicted.structure)
-    scores = {
+    scores: dict[str, float | None] = {
         "clashes": found.clashes_per_1000_atoms,
         "bond_rmsd": found.bond_rmsd,
         "angle_rmsd": found.angle_rmsd,
         "bond_outliers": found.bond_outliers,
         "angle_outliers": found.angle_outliers,
         "distorted_bonds": float(found.distorted_bonds),
-        "chirality_errors": float(found.chirality_errors),
+        # No centre to judge is not the same as no error.
+        "chirality_errors": float(found.chirality_errors) if found.chiral_centres else None,
         "rama_favoured": angles.favoured,
         "rama_outliers": angles.outliers,
     }

@@ -102,8 +102,8 @@ def complex_notes(prepared: Complex) -> tuple[str, ...]:
     ]
     if lone:
         notes.append(
-            f"No alignment is given for protein chains {', '.join(lone)}: structures from a single sequence are less "
-            "accurate."
+            f"Protein chain{'s' if len(lone) > 1 else ''} {', '.join(lone)}: no alignment, or none with other "
+            "sequences; structures from a single sequence are less accurate."
         )
     return (*notes, *pairing_notes(prepared))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from anfinsen.alignments import Msa, query_msa, read_msa
 from anfinsen.chemistry import ChainKind
 from anfinsen.chemistry.tokens import AMINO_ACIDS, GAP
 from anfinsen.common.distilled import STRUCTURE_SUFFIX, DistilledFolder, DistilledRecord
-from anfinsen.common.errors import MissingExtraError
+from anfinsen.common.errors import InputError, MissingExtraError
 from anfinsen.common.files import atomic_path, write_text
 from anfinsen.inference.distillation import DistilledChain
 from anfinsen.training.chain_store import AMINO_ACID_LETTERS, PROFILE_LETTERS
@@ -40,11 +40,17 @@ _LETTERS = np.array([*AMINO_ACID_LETTERS, "X"])
 
 @dataclass(frozen=True)
 class DistilledSummary:
-    """What a folder holds: chains kept and left out, and kept chains too large for the Parquet files."""
+    """What a folder holds.
+
+    Attributes:
+        kept, left_out: chains. too_large: kept ones that the Parquet files cannot hold.
+        broken: what is wrong with chains whose record or alignment cannot be read, by name; they are in no list.
+    """
 
     kept: int
     left_out: int
     too_large: int
+    broken: Mapping[str, InputError]
 
 
 def require_parquet() -> None:
@@ -80,15 +86,24 @@ def finish(folder: DistilledFolder) -> DistilledSummary:
     """Write what lists all chains of ``folder``: the manifest and the Parquet files; to be called when a run ends.
 
     Raises:
-        InputError: a record or an alignment cannot be read. OutputError: a file cannot be written.
+        OutputError: a file cannot be written.
     """
-    records = [folder.read(name) for name in folder.names()]
-    kept = [record for record in records if record.kept]
+    chains: list[tuple[DistilledRecord, _Rows]] = []
+    broken: dict[str, InputError] = {}
+    names = folder.names()
+    for name in names:
+        try:
+            record = folder.read(name)
+            if record.kept:
+                chains.append((record, _rows(folder, record)))
+        except InputError as error:
+            broken[name] = error
+    kept = [record for record, _ in chains]
     clusters = cluster_sequences([record.sequence for record in kept], PROTEIN_IDENTITY)
     write_text(folder.structures / MANIFEST, _manifest(kept, clusters, folder.kind()))
-    small = [(record, cluster) for record, cluster in zip(kept, clusters, strict=True) if _fits(record)]
+    small = [(rows, cluster) for (record, rows), cluster in zip(chains, clusters, strict=True) if _fits(record)]
     _write_parquet(folder, small)
-    return DistilledSummary(len(kept), len(records) - len(kept), len(kept) - len(small))
+    return DistilledSummary(len(kept), len(names) - len(kept) - len(broken), len(kept) - len(small), broken)
 
 
 def a3m_of(msa: Msa) -> str:
@@ -139,35 +154,32 @@ def _manifest(records: Sequence[DistilledRecord], clusters: Sequence[int], kind:
     return table.getvalue()
 
 
-def _write_parquet(folder: DistilledFolder, chains: Sequence[tuple[DistilledRecord, int]]) -> None:
+_Rows = tuple[dict[str, Any], dict[str, Any] | None]  # of a chain, but for its cluster, and of its alignment
+
+
+def _rows(folder: DistilledFolder, record: DistilledRecord) -> _Rows:
+    path = folder.alignment(record.name)
+    given = path.is_file()
+    msa = read_msa(path, record.sequence, ChainKind.PROTEIN) if given else query_msa(record.sequence, ChainKind.PROTEIN)
+    centred = _centred(record)
+    chain = {
+        "id": record.name,
+        "sequence": record.sequence,
+        **{axis: centred[:, number].tolist() for number, axis in enumerate("xyz")},
+        "profile": _profile(msa).tobytes(),
+        "msa_depth": msa.depth if given else 0,
+        "resolved": bytes(record.confident),
+    }
+    return chain, {"id": record.name, "depth": msa.depth, "a3m": a3m_of(msa)} if given else None
+
+
+def _write_parquet(folder: DistilledFolder, chains: Sequence[tuple[_Rows, int]]) -> None:
     require_parquet()
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows: list[dict[str, Any]] = []
-    alignments: list[dict[str, Any]] = []
-    for record, cluster in chains:
-        path = folder.alignment(record.name)
-        given = path.is_file()
-        msa = (
-            read_msa(path, record.sequence, ChainKind.PROTEIN)
-            if given
-            else query_msa(record.sequence, ChainKind.PROTEIN)
-        )
-        centred = _centred(record)
-        rows.append(
-            {
-                "id": record.name,
-                "cluster": cluster,
-                "sequence": record.sequence,
-                **{axis: centred[:, number].tolist() for number, axis in enumerate("xyz")},
-                "profile": _profile(msa).tobytes(),
-                "msa_depth": msa.depth if given else 0,
-                "resolved": bytes(record.confident),
-            }
-        )
-        if given:
-            alignments.append({"id": record.name, "depth": msa.depth, "a3m": a3m_of(msa)})
+    rows = [{**chain, "cluster": cluster} for (chain, _), cluster in chains]
+    alignments = [alignment for (_, alignment), _ in chains if alignment is not None]
     coordinates = pa.list_(pa.int16())
     chain_schema = pa.schema(
         [

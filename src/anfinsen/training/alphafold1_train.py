@@ -158,26 +158,35 @@ def train_alphafold1(
         recipe = replace(recipe, steps=options.steps, warmup=min(recipe.warmup, max(1, options.steps // 10)))
     recipe = options.rated(recipe)
     begin = load_alphafold1(options.start, device) if options.start else None
-    if begin is not None and not reads_more(config, begin[0].config):
+    if begin is not None and not extends(config, begin[0].config):
         config = begin[0].config
     with joined_workers(device) as workers:
         trainer = AlphaFold1Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
-            trainer.begin_from(widened(begin[0].state_dict(), config), begin[1].sha256)
+            trainer.begin_from(grown(begin[0].state_dict(), trainer.model), begin[1].sha256)
         _run(trainer, options, progress)
     return options.out / WEIGHTS
 
 
-def reads_more(config: AlphaFold1Config, begin: AlphaFold1Config) -> bool:
-    """Return whether a network of ``config`` reads more of each pair than one of ``begin``, and is the same else."""
-    return config.c_pair_in > begin.c_pair_in and config == replace(begin, c_pair_in=config.c_pair_in)
+def extends(config: AlphaFold1Config, begin: AlphaFold1Config) -> bool:
+    """Return whether a network of ``config`` is one of ``begin`` that reads more of each pair, or has more blocks."""
+    more = replace(begin, c_pair_in=config.c_pair_in, towers=config.towers)
+    same_channels = [t.channels for t in config.towers] == [t.channels for t in begin.towers]
+    # Only at the end: blocks are named by their places, and those of later towers would have others.
+    deeper = config.towers[:-1] == begin.towers[:-1] and config.towers[-1].groups >= begin.towers[-1].groups
+    wider = config.c_pair_in >= begin.c_pair_in
+    return config != begin and config == more and same_channels and deeper and wider
 
 
-def widened(weights: dict[str, Tensor], config: AlphaFold1Config) -> dict[str, Tensor]:
-    """Return ``weights`` with zeros for what their network did not read of each pair: it begins as it was."""
+def grown(weights: dict[str, Tensor], model: AlphaFold1) -> dict[str, Tensor]:
+    """Return ``weights`` as those of ``model``, which extends their network and then says the same.
+
+    What their network did not read of each pair has no weight, and blocks that it did not have stay as ``model`` has
+    them: new ones change nothing.
+    """
     name = "embedding.pair.weight"
-    missing = config.c_pair_in - weights[name].shape[1]
-    return {**weights, name: torch.nn.functional.pad(weights[name], (0, missing))}
+    missing = model.config.c_pair_in - weights[name].shape[1]
+    return {**model.state_dict(), **weights, name: torch.nn.functional.pad(weights[name], (0, missing))}
 
 
 def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) -> None:

@@ -192,6 +192,11 @@ def train_alphafold2(
     begin = load_alphafold2(options.start, device) if options.start else None
     if begin is not None:
         config = begin[0].config
+        if config.multimer:
+            raise ConfigError(
+                f"Weights {options.start} are those of a multimer, and training shows single chains, which would spoil "
+                "them: begin from weights of a monomer."
+            )
     with joined_workers(device) as workers:
         trainer = AlphaFold2Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:

@@ -65,7 +65,7 @@ class AlphaFold1Config:
 PRESETS: dict[str, AlphaFold1Config] = {
     "full": AlphaFold1Config(),
     "mini": AlphaFold1Config(
-        c_pair_in=44, towers=(Tower(6, 64),), separations=48, torsions=24, dihedrals=24, angles=12
+        c_pair_in=44, towers=(Tower(12, 64),), separations=48, torsions=24, dihedrals=24, angles=12
     ),
 }
 

@@ -100,6 +100,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             # It warns of what it then refuses, or reads all the same.
             warnings.simplefilter("ignore", UserWarning)
+            if zipfile.is_zipfile(path):
+                # PyTorch does not compare the checksums.
+                with zipfile.ZipFile(path) as archive:
+                    if (part := archive.testzip()) is not None:
+                        raise zipfile.BadZipFile(f"{part} has another checksum")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
