@@ -169,6 +169,12 @@ def test_wrong_options(here, capsys, case):
         assert not (here / "output").exists()
 
 
+def test_templates_alone_need_the_completed_job(here, capsys):
+    assert run(["search", "job.yaml", "--templates", ".", "--msa-only"]) == 2
+    assert "Templates stand in the completed job" in capsys.readouterr().err
+    assert not (here / "msas").exists()
+
+
 def test_a_folder_without_structures(here, capsys):
     (here / "empty").mkdir()
     assert run(["search", "job.yaml", "--templates", "empty"]) == 2

@@ -107,6 +107,13 @@ def test_options_that_this_model_does_not_know_are_named(weights):
         assert f"knows no number of {name}" in said
 
 
+def test_unknown_residues_are_told(weights):
+    predictor = AlphaFold1Predictor(PredictOptions(weights=weights, device="cpu"), config=FAST)
+    notes = predictor.predict(_job(_protein("GSWXMXTA"))).notes
+    assert any(note.startswith("2 of the 8 residues are unknown (X)") for note in notes)
+    assert not any("unknown" in note for note in predictor.predict(_job(_protein("GSWKMDTA"))).notes)
+
+
 def test_weights_decide_the_predictor(weights):
     assert isinstance(make_predictor(PredictOptions(weights=weights, device="cpu")), AlphaFold1Predictor)
     named = make_predictor(PredictOptions(model="alphafold1-mini:random", device="cpu"))

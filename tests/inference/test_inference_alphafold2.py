@@ -266,6 +266,19 @@ def test_what_is_not_read_is_told(weights):
     assert not any("no bonds" in note for note in cyclic.notes)
 
 
+@pytest.mark.parametrize("cyclic", [False, True])
+@pytest.mark.parametrize("second", [2, 5])
+def test_bonds_inside_a_chain_are_told_too(weights, cyclic, second):
+    chain = {"kind": "protein", "ids": ("A",), "sequence": "CCKMCTAY", "cyclic": cyclic}
+    ends = [{"chain": "A", "residue": position, "atom": "SG"} for position in (1, second)]
+    job = Job.model_validate(
+        {"name": "bridged", "entities": (chain,), "bonds": ({"first": ends[0], "second": ends[1]},)}
+    )
+    notes = predictor_of(weights, recycles=0).predict(job).notes
+    assert any("no bonds" in note for note in notes)
+    assert any("are cyclic" in note for note in notes) == cyclic
+
+
 def test_untrained_templates_are_left_out(weights):
     assert not reads_templates(predictor_of(weights, "plain").model)
     model = predictor_of(weights).model

@@ -160,3 +160,10 @@ def test_the_converted_stack_gives_the_golden_output(shared):
         rules += evoformer_block(f"evoformer_iteration.{i}", f"stack.blocks.{i}.", extra=False, fused=False)
     load_converted(module, source, rules, "stack")
     assert largest_error(file, module, run, torch.float64) < 1e-9
+
+
+def test_a_block_that_stands_beside_its_stack_is_refused():
+    arrays = {"evoformer_iteration/x//bias": torch.zeros(2, 3), "evoformer_iteration.0/x//bias": torch.zeros(3)}
+    for order in (list(arrays), list(reversed(arrays))):
+        with pytest.raises(WeightsError, match=r"'evoformer_iteration\.0/x//bias' twice"):
+            unstacked({name: arrays[name] for name in order}, {"evoformer_iteration": 2}, "file")

@@ -69,6 +69,11 @@ def search(
             "There is nothing to search: give a sequence database with --db, an MSA server with --url, or a folder of "
             "structures with --templates."
         )
+    if msa_only and not options.searches:
+        raise ConfigError(
+            "Templates stand in the completed job, which --msa-only does not write: give --db or --url to search "
+            "alignments too, or leave --msa-only out."
+        )
     requests, unreadable = read_requests(job_files(jobs))
     outcomes = list(unreadable)
     memory = SearchCache(cache)

@@ -228,6 +228,11 @@ def alphafold1_notes(prepared: Complex, options: PredictOptions, made: int | Non
             notes.append(f"AlphaFold 1 knows no number of {name}: it is not used.")
     if prepared.alignments[0].templates:
         notes.append("AlphaFold 1 reads no templates: those that the job gives are not used.")
+    unknown, length = prepared.structure.chains[0].sequence.count("X"), len(prepared.structure.chains[0].sequence)
+    if unknown:
+        notes.append(
+            f"{unknown} of the {length} residues are unknown (X): where they lie, and the confidence there, is a guess."
+        )
     msa = prepared.alignments[0].unpaired
     if msa is None or msa.depth < 2:
         notes.append(

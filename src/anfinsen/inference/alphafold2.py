@@ -187,10 +187,9 @@ def _modified(prepared: Complex) -> list[int]:
 
 
 def _bridges(prepared: Complex) -> bool:
-    """Whether there are bonds between residues that do not follow each other in a chain."""
+    """Whether there are bonds between residues other than those along the backbone, which closes cyclic chains too."""
     structure = prepared.structure
-    residue = structure.atoms.residue[structure.bonds.atoms]
-    chain = structure.residues.chain[residue]
-    apart = (np.abs(residue[:, 0] - residue[:, 1]) != 1) | (chain[:, 0] != chain[:, 1])
-    ends = np.array([each.cyclic for each in structure.chains])[chain[:, 0]] & (chain[:, 0] == chain[:, 1])
-    return bool((structure.bonds.is_inter & apart & ~ends).any())
+    atoms = structure.bonds.atoms
+    chain = structure.residues.chain[structure.atoms.residue[atoms]]
+    backbone = (np.sort(structure.atoms.name[atoms], axis=1) == ("C", "N")).all(axis=1) & (chain[:, 0] == chain[:, 1])
+    return bool((structure.bonds.is_inter & ~backbone).any())

@@ -116,13 +116,19 @@ def unstacked(arrays: Mapping[str, Tensor], stacks: Mapping[str, int], where: st
         where: file or format, for messages.
 
     Raises:
-        WeightsError: an array of a stack has another number of blocks.
+        WeightsError: an array of a stack has another number of blocks, or a name stands twice.
     """
     result: dict[str, Tensor] = {}
+
+    def add(name: str, array: Tensor) -> None:
+        if name in result:
+            raise WeightsError(f"{where} holds {name!r} twice, alone and among the blocks of its stack.")
+        result[name] = array
+
     for name, array in arrays.items():
         prefix = next((stack for stack in stacks if name.startswith(stack + "/")), None)
         if prefix is None:
-            result[name] = array
+            add(name, array)
             continue
         depth = stacks[prefix]
         if array.dim() == 0 or array.shape[0] != depth:
@@ -131,7 +137,7 @@ def unstacked(arrays: Mapping[str, Tensor], stacks: Mapping[str, int], where: st
                 "file was made with another configuration."
             )
         for index, block in enumerate(array.unbind(0)):
-            result[f"{prefix}.{index}{name[len(prefix) :]}"] = block
+            add(f"{prefix}.{index}{name[len(prefix) :]}", block)
     return result
 
 
