@@ -78,6 +78,8 @@ def test_ctrl_c_leaves_what_was_finished_ready_for_training(here, capsys, monkey
         lambda record: record | {"fingerprint": [1]},
         lambda record: record | {"kept": "no"},
         lambda record: record | {"confident": [1] * 18},
+        lambda record: record | {"confident": 1},
+        lambda record: record | {"name": "two"},
         lambda record: record | {"plddt": [float("nan")] * 18},
     ],
 )

@@ -266,6 +266,15 @@ def test_what_is_not_read_is_told(weights):
     assert not any("no bonds" in note for note in cyclic.notes)
 
 
+def test_an_amide_between_the_ends_is_told(weights):
+    chain = {"kind": "protein", "ids": ("A",), "sequence": "CCKMCTAY"}
+    ends = ({"chain": "A", "residue": 1, "atom": "N"}, {"chain": "A", "residue": 8, "atom": "C"})
+    job = Job.model_validate(
+        {"name": "closed", "entities": (chain,), "bonds": ({"first": ends[0], "second": ends[1]},)}
+    )
+    assert any("no bonds" in note for note in predictor_of(weights, recycles=0).predict(job).notes)
+
+
 @pytest.mark.parametrize("cyclic", [False, True])
 @pytest.mark.parametrize("second", [2, 5])
 def test_bonds_inside_a_chain_are_told_too(weights, cyclic, second):

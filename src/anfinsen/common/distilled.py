@@ -149,10 +149,13 @@ class DistilledFolder:
         path = self.record(name)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(values, dict) or not set(str(values.get("confident"))) <= set("01"):
+            marks = values.get("confident") if isinstance(values, dict) else None
+            if not isinstance(marks, str) or not set(marks) <= set("01"):
                 raise ValueError("no mapping, or its `confident` is no text of 0 and 1")
             values["confident"] = [mark == "1" for mark in values["confident"]]
             record = _RECORD.validate_json(json.dumps(values), strict=True)
+            if record.name != name:
+                raise ValueError(f"it is called {record.name!r}")
             length = len(record.sequence)
             sizes = (len(record.plddt), len(record.confident), len(record.backbone))
             if not length or sizes != (length, length, COORDINATES_PER_RESIDUE * length):

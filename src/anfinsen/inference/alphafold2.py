@@ -190,6 +190,10 @@ def _bridges(prepared: Complex) -> bool:
     """Whether there are bonds between residues other than those along the backbone, which closes cyclic chains too."""
     structure = prepared.structure
     atoms = structure.bonds.atoms
-    chain = structure.residues.chain[structure.atoms.residue[atoms]]
-    backbone = (np.sort(structure.atoms.name[atoms], axis=1) == ("C", "N")).all(axis=1) & (chain[:, 0] == chain[:, 1])
+    residue = structure.atoms.residue[atoms]
+    chain = structure.residues.chain[residue]
+    follows = np.abs(residue[:, 0] - residue[:, 1]) == 1
+    closes = np.array([each.cyclic for each in structure.chains])[chain[:, 0]]
+    same = (chain[:, 0] == chain[:, 1]) & (follows | closes)
+    backbone = (np.sort(structure.atoms.name[atoms], axis=1) == ("C", "N")).all(axis=1) & same
     return bool((structure.bonds.is_inter & ~backbone).any())

@@ -223,7 +223,8 @@ def _written(prepared: Complex) -> tuple[tuple[tuple[str, ...], str], ...]:
     """Return what the atoms of ligands are called that have no names but those given here."""
     residues, chains = prepared.structure.residues, prepared.structure.chains
     written = []
-    for code in np.unique(residues.name).tolist():
+    codes, first = np.unique(residues.name, return_index=True)
+    for code in codes[np.argsort(first)].tolist():
         component = prepared.library.get(code)
         if component.smiles:
             places = np.unique(residues.chain[residues.name == code])
