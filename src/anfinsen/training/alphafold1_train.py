@@ -170,12 +170,11 @@ def train_alphafold1(
 
 def extends(config: AlphaFold1Config, begin: AlphaFold1Config) -> bool:
     """Return whether a network of ``config`` is one of ``begin`` that reads more of each pair, or has more blocks."""
-    more = replace(begin, c_pair_in=config.c_pair_in, towers=config.towers)
-    same_channels = [t.channels for t in config.towers] == [t.channels for t in begin.towers]
-    # Only at the end: blocks are named by their places, and those of later towers would have others.
-    deeper = config.towers[:-1] == begin.towers[:-1] and config.towers[-1].groups >= begin.towers[-1].groups
-    wider = config.c_pair_in >= begin.c_pair_in
-    return config != begin and config == more and same_channels and deeper and wider
+    # Blocks only at the end: they are named by their places, and those of later towers would have others.
+    *towers, last = begin.towers
+    groups, channels = config.towers[-1].groups, config.c_pair_in
+    same_else = config == replace(begin, c_pair_in=channels, towers=(*towers, replace(last, groups=groups)))
+    return config != begin and same_else and groups >= last.groups and channels >= begin.c_pair_in
 
 
 def grown(weights: dict[str, Tensor], model: AlphaFold1) -> dict[str, Tensor]:
