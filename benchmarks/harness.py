@@ -1,8 +1,9 @@
 """Fair timing on a busy machine: one process per implementation, calls interleaved, CPU seconds beside wall seconds.
 
 Each implementation runs in its own process (a peer in its own environment), so that memory peaks do not mix. The parent
-asks every process in turn for one call, round after round, and keeps the smallest figures. CPU seconds do not depend on
-what else the machine does; wall seconds do.
+asks every process in turn for one call, round after round. Seconds are the smallest of all rounds; ratios are the
+median of the rounds' own, since a shared processor's clock moves by a quarter from one minute to the next, and the
+calls of one round lie seconds apart. CPU seconds depend less than wall seconds on what else the machine does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -88,7 +90,8 @@ class Worker:
             text=True,
             env=environment,
         )
-        self.cpu = self.wall = float("inf")
+        self.cpu: list[float] = []
+        self.wall: list[float] = []
         first = self._read()
         self.alive = first is not None
         self.memory = first["memory"] if first else None
@@ -100,13 +103,14 @@ class Worker:
         return None
 
     def call(self) -> None:
-        """Time one call and keep the smallest figures."""
+        """Time one call."""
         print("run", file=self.process.stdin, flush=True)
         result = self._read()
         if result is None:
             self.alive = False
             return
-        self.cpu, self.wall = min(self.cpu, result["cpu"]), min(self.wall, result["wall"])
+        self.cpu.append(result["cpu"])
+        self.wall.append(result["wall"])
 
     def close(self) -> None:
         """End the process."""
@@ -134,7 +138,7 @@ def compare(script: Path, ours: Makers, peers: Makers, cases: list[dict[str, int
     chosen = [int(n) for n in options.tokens.split(",") if n]
     print(
         f"## {title}\n\n{options.threads} threads; CPU s / wall s per call (smallest of {options.rounds} interleaved"
-        " calls), rise of peak memory in MiB, CPU time relative to the first row.\n"
+        " calls), rise of peak memory in MiB, CPU time relative to the first row (median of the rounds' ratios).\n"
     )
     for case in cases:
         if not chosen or case["tokens"] in chosen:
@@ -155,7 +159,15 @@ def _case(script: Path, pythons: list[tuple[str, str]], case: dict[str, int], op
     print("|---|---|---|---|---|")
     base = next(iter(workers.values())).cpu
     for name, worker in workers.items():
+        if not worker.cpu:
+            print(f"| {name} | ended without a result | | | |", flush=True)
+            continue
         memory = "-" if worker.memory is None else f"{worker.memory:.0f}"
-        print(f"| {name} | {worker.cpu:.2f} | {worker.wall:.2f} | {memory} | {worker.cpu / base:.2f} |", flush=True)
+        # One that died on the way has fewer rounds than the first, or none.
+        ratio = statistics.median(mine / first for mine, first in zip(worker.cpu, base, strict=False))
+        print(
+            f"| {name} | {min(worker.cpu):.2f} | {min(worker.wall):.2f} | {memory} | {ratio:.2f} |",
+            flush=True,
+        )
         worker.close()
     print(flush=True)

@@ -234,6 +234,18 @@ def test_predicted_structures_teach_no_confidence(folder, tmp_path):
 def test_a_folder_without_chains_to_train_on_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="is no folder of distilled chains"):
         DistilledDataset(tmp_path / "nothing", tmp_path / "cache")
+    whole = folder.structure(NAMES[0]).read_bytes()
+    folder.structure(NAMES[0]).unlink()
+    with pytest.raises(InputError, match=rf"lacks {NAMES[0]}\.cif: run `anfinsen distill`"):
+        DistilledDataset(folder.path, tmp_path / "cache")
+    folder.structure(NAMES[0]).write_bytes(whole)
+    plddt = folder.read(NAMES[1]).plddt
+    for wrong in ({"plddt": (120.0, *plddt[1:])}, {"plddt": (-1.0, *plddt[1:])}, {"gdt": 1.5}):
+        folder.write(dataclasses.replace(folder.read(NAMES[1]), name="odd"))
+        folder.write(dataclasses.replace(folder.read("odd"), **wrong))
+        with pytest.raises(InputError, match="pLDDT is not between 0 and 100, or GDT-TS"):
+            folder.read("odd")
+        folder.forget("odd")
     for name in NAMES:
         folder.write(dataclasses.replace(folder.read(name), kept=False, reason="No."))
     summary = finish(folder)

@@ -9,8 +9,11 @@ import torch
 from fake_model import FakeModel, install
 
 from anfinsen.common.errors import ConfigError, JobError, MemoryLimitError, NonFiniteError
+from anfinsen.features import prepare_job
 from anfinsen.inference import PredictOptions, predict
+from anfinsen.inference.predictor import surplus_templates
 from anfinsen.jobs import Job, Ligand, Polymer
+from anfinsen.jobs.job import TemplateAlignment
 
 JOB = Job(
     name="tiny",
@@ -145,3 +148,17 @@ def test_a_file_with_two_jobs_is_refused(tmp_path: Path):
 def test_bad_options_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         PredictOptions(**change)
+
+
+def test_templates_beyond_those_that_the_model_reads_are_told():
+    chains = tuple({"kind": "protein", "ids": (name,), "sequence": "MKVLAATG"} for name in "AB")
+    prepared = prepare_job(Job.model_validate({"name": "two", "entities": chains}), 1)
+    one = TemplateAlignment(mmcif="data_x", query_indices=(0,), template_indices=(0,))
+    counts = iter((4, 5))
+    crowded = dataclasses.replace(
+        prepared,
+        alignments=tuple(dataclasses.replace(known, templates=(one,) * next(counts)) for known in prepared.alignments),
+    )
+    assert surplus_templates(crowded, 4) == ("Of the templates of chain B the first 4 are used.",)
+    assert surplus_templates(crowded, 3) == ("Of the templates of chains A, B the first 3 are used.",)
+    assert surplus_templates(crowded, 5) == ()

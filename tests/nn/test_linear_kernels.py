@@ -10,9 +10,11 @@ from anfinsen.nn.linear import linear
 PLAIN = {"none": lambda y: y, "relu": torch.relu, "sigmoid": torch.sigmoid, "swish": F.silu}
 
 
-@pytest.fixture(params=["oneDNN", "PyTorch"])
+@pytest.fixture(params=["oneDNN", "MKL", "PyTorch"])
 def kernel(request, monkeypatch):
-    """What runs without gradients: each of the two, whatever is installed here."""
+    """What runs without gradients: each of the three, whatever is installed here."""
+    monkeypatch.setattr(kernels, "WIDE", 8)
+    monkeypatch.setattr(kernels, "_is_intel", lambda: request.param == "MKL")
     if request.param == "PyTorch":
         monkeypatch.setattr(kernels, "_works", lambda: False)
     return request.param
@@ -47,3 +49,14 @@ def test_what_is_no_number_stays_none(activation, kernel):
     with torch.no_grad():
         found = linear(x, torch.ones(4, 8), activation=activation)
     assert found[0].isnan().all() and found[1].isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False)])
+def test_the_maker_of_the_processor_is_read(name, intel, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_bytes(f"processor\t: 0\nvendor_id\t: {name}\nmodel name\t: \xff\n".encode("latin-1"))
+    monkeypatch.setattr(kernels, "_PROCESSORS", tmp_path / "cpuinfo")
+    monkeypatch.setattr(kernels.platform, "processor", lambda: "")
+    assert kernels._is_intel.__wrapped__() is intel
+    monkeypatch.setattr(kernels, "_PROCESSORS", tmp_path / "missing")
+    monkeypatch.setattr(kernels.platform, "processor", lambda: f"Family 6 Model 85, {name}")
+    assert kernels._is_intel.__wrapped__() is intel

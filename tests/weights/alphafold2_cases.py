@@ -13,7 +13,6 @@ from anfinsen.models.alphafold2.embedders import InputEmbedder, RecyclingEmbedde
 from anfinsen.models.alphafold2.evoformer import EvoformerBlock, EvoformerConfig, EvoformerStack
 from anfinsen.models.alphafold2.invariant_point_attention import InvariantPointAttention, PointAttentionConfig
 from anfinsen.models.alphafold2.structure_module import (
-    Structure,
     StructureModule,
     StructureModuleConfig,
     TorsionNetwork,
@@ -179,9 +178,12 @@ def as_matrices(frames: Frames) -> Tensor:
     return torch.cat([top, bottom], dim=-2)
 
 
-def own_tables(like: Tensor) -> ResidueTables:
-    """The ideal geometry that the product uses."""
-    return ResidueTables.of(rigid_groups().arrays(), like)
+def ideal_tables(like: Tensor) -> ResidueTables:
+    """The ideal geometry, rounded to float32 as the peer keeps it whatever it computes in."""
+    single = ResidueTables.of(rigid_groups().arrays(), torch.zeros((), dtype=torch.float32))
+    return replace(
+        single, **{name: table.to(like) for name, table in vars(single).items() if table.is_floating_point()}
+    )
 
 
 def existing_groups(types: Tensor) -> Tensor:
@@ -189,35 +191,6 @@ def existing_groups(types: Tensor) -> Tensor:
     exists = torch.tensor(rigid_groups().group_mask)[types]
     exists[:, 1:3] = True  # pre-omega and phi, which move no heavy atom
     return exists
-
-
-def released_tables(g: Golden) -> ResidueTables:
-    """The ideal geometry that the file was made with, read off its first layer; later layers then test the building.
-
-    The product has ideal coordinates of its own, a few hundredths of an Å from the released ones.
-    """
-    types, made = g.tensors["input"]["aatype"], g.tensors["output64"]
-    frames, atoms = made["sidechain_frames"][0], made["positions"][0]
-    frames = torch.where(existing_groups(types)[..., None, None], frames, torch.eye(4, dtype=frames.dtype))
-    parents = frames[:, [0, 0, 0, 0, 0, 4, 5, 6]]
-    sine, cosine = made["angles"][0].unbind(-1)
-    turns = torch.eye(4, dtype=frames.dtype).repeat(len(types), 8, 1, 1)
-    turns[:, 1:, 1, 1], turns[:, 1:, 2, 2] = cosine, cosine
-    turns[:, 1:, 1, 2], turns[:, 1:, 2, 1] = -sine, sine
-    straight = torch.linalg.inv(parents) @ frames @ torch.linalg.inv(turns)
-    straight[:, 0] = torch.eye(4, dtype=frames.dtype)
-    tables = own_tables(frames)
-    group = tables.atom_group[types]
-    own = frames.take_along_dim(group[..., None, None], dim=1)
-    placed = torch.linalg.solve(own[..., :3, :3], (atoms - own[..., :3, 3])[..., None])[..., 0]
-    rotation, origin, position = (x.clone() for x in (tables.group_rotation, tables.group_origin, tables.atom_position))
-    rotation[types], origin[types], position[types] = straight[..., :3, :3], straight[..., :3, 3], placed
-    return replace(tables, group_rotation=rotation, group_origin=origin, atom_position=position)
-
-
-def as_type(tables: ResidueTables, like: Tensor) -> ResidueTables:
-    names = ("group_rotation", "group_origin", "atom_position")
-    return replace(tables, **{name: getattr(tables, name).to(like) for name in names})
 
 
 def structure_module(g: Golden) -> Case:
@@ -233,11 +206,9 @@ def structure_module(g: Golden) -> Case:
         attention.heads, attention.query_points, config.torsion_blocks, multimer=attention.multimer
     )
 
-    released = released_tables(g)
-
     def run(m, x):
         made = m(x["single"], x["pair"], x["mask"].bool())
-        tables = as_type(released, x["single"])
+        tables = ideal_tables(x["single"])
         types = x["aatype"].expand(config.layers, -1)
         groups = torsion_frames(made.frames, made.torsions, types, tables)
         return {
@@ -248,16 +219,9 @@ def structure_module(g: Golden) -> Case:
             "single": made.single[-1],
             "sidechain_frames": as_matrices(groups) * existing_groups(x["aatype"])[..., None, None],
             "positions": atom14_positions(groups, types, tables),
-            "own_positions": own_positions(made, x["aatype"]),
         }
 
     return StructureModule(config), rules, run
-
-
-def own_positions(made: Structure, types: Tensor) -> Tensor:
-    """The atoms with the product's own ideal geometry."""
-    tables, types = own_tables(made.torsions), types.expand(len(made.torsions), -1)
-    return atom14_positions(torsion_frames(made.frames, made.torsions, types, tables), types, tables)
 
 
 def torsion_network(g: Golden) -> Case:

@@ -251,11 +251,12 @@ def test_the_name_says_how_deep_the_alignment_is(tmp_path, capsys):
     assert model.config.extra_rows == 1024 and info.metadata["published_model"] == "model_5"
     model, info = converted(named, out, "--model", "model_4")
     assert model.config.extra_rows == 5120 and info.metadata["published_model"] == "model_4"
+    assert capsys.readouterr().err == ""
     # A file that was called something else.
     renamed = save_arrays(tmp_path / "params_model_1.npz", tensors)
     model, info = converted(renamed, out)
     assert model.config.extra_rows == 5120 and "published_model" not in info.metadata
-    capsys.readouterr()
+    assert "as many rows of an alignment as model 1" in capsys.readouterr().err
     out.unlink()
     wrong = "is not model_1: it holds a monomer model without templates"
     refused(capsys, renamed, out, "--model", "model_1", saying=wrong)

@@ -17,8 +17,8 @@ COS_CA_C_N, COS_C_N_CA = (-0.4473, 0.0311), (-0.5203, 0.0353)
 _LONGEST_BOND = 2.0  # Å; atoms of an amino acid that are not bonded are 2.1 Å apart at least
 # Engh and Huber's (1991) standard deviations of bonds are 0.012-0.033 Å, of angles 0.5-3 degrees; one value each here.
 _BOND_DEVIATION, _ANGLE_DEVIATION = 0.02, np.radians(2.0)
-# The torsions at which proline's ring closes: N-CD is then 1.47 Å (Engh and Huber 1991: 1.473).
-_PROLINE_CHIS = np.radians([-28.0, 37.0])
+# The torsions at which proline's ring closes: N-CD is then 1.48 Å, CA-CD 2.43 Å (Engh and Huber 1991: 1.473, 2.44).
+_PROLINE_CHIS = np.radians([-28.0, 22.0])
 # Every other side chain, so that only bonded atoms are near.
 _EXTENDED = np.radians([-60.0, 180.0, 180.0, 180.0])
 

@@ -11,7 +11,6 @@ chains/, msas/            the same chains as Parquet files (backbone only)
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -160,8 +159,9 @@ class DistilledFolder:
             sizes = (len(record.plddt), len(record.confident), len(record.backbone))
             if not length or sizes != (length, length, COORDINATES_PER_RESIDUE * length):
                 raise ValueError(f"{length} residues with arrays of {sizes}")
-            if not all(map(math.isfinite, (*record.plddt, record.gdt or 0.0))):
-                raise ValueError("a number is not finite")
+            # NaN is in no range.
+            if not all(0 <= value <= 100 for value in record.plddt) or not 0 <= (record.gdt or 0.0) <= 1:
+                raise ValueError("a pLDDT is not between 0 and 100, or GDT-TS not between 0 and 1")
             if max(map(abs, record.backbone)) > _FARTHEST:
                 raise ValueError("coordinates are too large")
         except (OSError, ValueError, RecursionError) as error:

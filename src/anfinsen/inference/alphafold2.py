@@ -25,7 +25,7 @@ from .alphafold2_size import AlphaFold2Size, answer_alphafold2_out_of_memory, ch
 from .confidence import contact_probabilities
 from .options import PredictOptions
 from .prediction import Prediction, SeedPrediction
-from .predictor import Predictor, complex_notes
+from .predictor import Predictor, complex_notes, surplus_templates
 
 # Every structure takes the whole network; structures of a seed differ by what is drawn of the alignment only.
 ALPHAFOLD2_SAMPLES = 1
@@ -159,6 +159,8 @@ def alphafold2_notes(prepared: Complex, model: AlphaFold2, options: PredictOptio
     structure, notes = prepared.structure, []
     if any(chain.templates for chain in prepared.alignments) and not reads_templates(model):
         notes.append("These weights of AlphaFold 2 read no templates: those that the job gives are not used.")
+    else:
+        notes += surplus_templates(prepared, model.config.template_count)
     modified = sorted({str(prepared.structure.residues.name[r]) for r in _modified(prepared)})
     if modified:
         notes.append(

@@ -18,7 +18,7 @@ from .confidence import Confidence, confidence, contact_probabilities
 from .memory import Size, answer_out_of_memory, check_memory, samples_at_once
 from .options import PredictOptions
 from .prediction import Prediction, SeedPrediction
-from .predictor import Predictor, complex_notes
+from .predictor import Predictor, complex_notes, surplus_templates
 
 
 class AlphaFold3Predictor(Predictor):
@@ -54,8 +54,10 @@ class AlphaFold3Predictor(Predictor):
 
     def _template_notes(self, prepared: Complex) -> tuple[str, ...]:
         given = any(chain.templates for chain in prepared.alignments)
-        if not given or self.model.reads_templates:
+        if not given:
             return ()
+        if self.model.reads_templates:
+            return surplus_templates(prepared, FeatureConfig().max_templates)
         return (f"{self.weights.name} was trained without templates and makes nothing of those that the job gives.",)
 
     @torch.no_grad()

@@ -108,5 +108,17 @@ def complex_notes(prepared: Complex) -> tuple[str, ...]:
     return (*notes, *pairing_notes(prepared))
 
 
+def surplus_templates(prepared: Complex, most: int) -> tuple[str, ...]:
+    """Return a sentence on chains with more templates than the ``most`` that the model reads."""
+    more = [
+        chain.chain_id
+        for chain, known in zip(prepared.structure.chains, prepared.alignments, strict=True)
+        if len(known.templates) > most
+    ]
+    if not more:
+        return ()
+    return (f"Of the templates of chain{'s' if len(more) > 1 else ''} {', '.join(more)} the first {most} are used.",)
+
+
 def _depth(msa: Msa | None) -> int:
     return msa.depth if msa is not None else 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Activation = Literal["none", "relu", "sigmoid", "swish"]
+WIDE = 384  # channels of the input
 _PLAIN = {"relu": torch.relu, "sigmoid": torch.sigmoid, "swish": F.silu}
 
 
@@ -26,6 +29,7 @@ def linear(
 
     Without gradients, on a CPU, in single precision, this is one oneDNN operation on the weights as they lie in memory:
     measured 10-20 % faster than PyTorch's own choice (MKL) on an AMD processor, and no second pass for what follows.
+    On an Intel processor MKL is 5-15 % faster for wide inputs (384 and more) that nothing but a factor follows.
     """
     result: Tensor
     if not _fusable(x):
@@ -36,10 +40,12 @@ def linear(
             result = result * times
         return result if plus is None else result + plus
     same_shape = times is not None and times.shape == (*x.shape[:-1], weight.shape[0])
-    if same_shape and activation == "none" and plus is None:
+    if activation == "none" and x.shape[-1] >= WIDE and _is_intel():
+        result = F.linear(x, weight, bias)
+    elif same_shape and activation == "none" and plus is None:
         result = _OPERATION.binary(x, times, weight, bias, "mul")
         return result
-    if activation == "relu":
+    elif activation == "relu":
         # oneDNN's own relu turns NaN into 0 and so would hide damaged weights.
         result = _OPERATION(x, weight, bias, "none", [], "").relu_()
     else:
@@ -65,6 +71,19 @@ _OPERATION: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 def _fusable(x: Tensor) -> bool:
     return not torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32 and _works()
+
+
+_PROCESSORS = Path("/proc/cpuinfo")
+
+
+@cache
+def _is_intel() -> bool:
+    """Return whether Intel made the processor: told by its own name on Windows, by the kernel on Linux."""
+    try:
+        name = platform.processor() + _PROCESSORS.read_text(errors="replace")
+    except OSError:
+        name = platform.processor()
+    return "GenuineIntel" in name
 
 
 @cache

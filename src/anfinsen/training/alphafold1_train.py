@@ -192,7 +192,9 @@ def _run(trainer: AlphaFold1Trainer, options: TrainOptions, progress: Progress) 
     recipe, workers = trainer.recipe, trainer.workers
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
-    metadata = {"preset": options.preset, "seed": str(options.seed)}
+    # Weights begun from may be of another size than the preset, whose recipe they then learn by.
+    preset = options.preset if trainer.model.config == alphafold1_config(options.preset) else ""
+    metadata = {"preset": preset, "seed": str(options.seed)}
     metadata |= {"start": trainer.start} if trainer.start else {}
     network, cache = trainer.model.config, options.out / "cache"
     data, validation = (

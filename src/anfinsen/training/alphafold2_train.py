@@ -209,7 +209,9 @@ def _run(trainer: AlphaFold2Trainer, options: TrainOptions, progress: Progress) 
     trainer.learn_from(options)
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
-    metadata = {"preset": options.preset, "seed": str(options.seed)}
+    # Weights begun from may be of another size than the preset, whose recipe they then learn by.
+    preset = options.preset if trainer.model.config == alphafold2_config(options.preset) else ""
+    metadata = {"preset": preset, "seed": str(options.seed)}
     metadata |= {"start": trainer.start} if trainer.start else {}
     metadata |= {"distilled": trainer.distilled} if trainer.distilled else {}
     data = _open_data(trainer, options, progress)

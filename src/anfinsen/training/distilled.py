@@ -15,6 +15,7 @@ from anfinsen.chemistry import ChainKind, Structure
 from anfinsen.common.distilled import STRUCTURE_SUFFIX, DistilledFolder, Kind
 from anfinsen.common.errors import ConfigError, InputError
 from anfinsen.common.progress import Progress
+from anfinsen.common.text import listed
 from anfinsen.nn.batch import Batch, Labels
 
 from .crops import CropConfig
@@ -56,6 +57,11 @@ class DistilledDataset(StructureDataset):
         if not files:
             raise InputError(
                 f"{folder} holds no chain to train on: `anfinsen distill` has finished none, or left all of them out."
+            )
+        if gone := [name for name in files if not (found.structures / name).is_file()]:
+            raise InputError(
+                f"{found.structures} lacks {listed(gone, 3)}: run `anfinsen distill` on the same sequences again, which "
+                "makes what is missing anew."
             )
         super().__init__(
             found.structures,

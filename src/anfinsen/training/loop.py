@@ -189,7 +189,7 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
     trainer.learn_from(options)
     if trainer.resume(options.out):
         progress.note(f"Going on from step {trainer.steps_done} of {options.out / CHECKPOINT}.")
-    metadata = {"preset": options.preset, "seed": str(options.seed), "model": "alphafold3"}
+    metadata = {"preset": _preset(trainer, options), "seed": str(options.seed), "model": "alphafold3"}
     metadata |= {"start": trainer.start} if trainer.start else {}
     metadata |= {"distilled": trainer.distilled} if trainer.distilled else {}
     couplings = trainer.model.config.pair_couplings
@@ -213,6 +213,17 @@ def _run(trainer: Trainer, options: TrainOptions, progress: Progress) -> None:
         validate=(lambda: trainer.validate(validation)) if validation else None,
     )
     run_steps(trainer, recipe.steps, options, parts, progress)
+
+
+def _preset(trainer: Trainer, options: TrainOptions) -> str:
+    """Return the preset of this size; "" where weights of another size were begun from, with the preset's recipe."""
+    config = trainer.model.config
+    preset = replace(
+        alphafold3_config(options.preset),
+        pair_couplings=config.pair_couplings,
+        confidence_row_means=config.confidence_row_means,
+    )
+    return options.preset if config == preset else ""
 
 
 def _drawer(data: TrainingData, seed: int, step: int) -> Callable[[int], tuple[Batch, Labels]]:
