@@ -121,7 +121,9 @@ def evaluate(cases: Iterator[Case], args: argparse.Namespace) -> list[dict]:
 
 def report(rows: list[dict], name: str) -> str:
     if name == "families":
-        groups = {"families": rows}
+        # Not every family there is deep.
+        least, title = DEPTHS[0]
+        groups = {f"families, {title}": [row for row in rows if row["neff"] >= least], "families": rows}
     else:
         groups = {title: [] for _, title in DEPTHS}
         for row in rows:

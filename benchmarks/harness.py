@@ -159,15 +159,13 @@ def _case(script: Path, pythons: list[tuple[str, str]], case: dict[str, int], op
     print("|---|---|---|---|---|")
     base = next(iter(workers.values())).cpu
     for name, worker in workers.items():
-        if not worker.cpu:
-            print(f"| {name} | ended without a result | | | |", flush=True)
+        worker.close()
+        # One that died on the way has fewer rounds than the others, or none.
+        ratios = [mine / first for mine, first in zip(worker.cpu, base, strict=False)]
+        if not ratios:
+            print(f"| {name} | – | – | – | – |", flush=True)
             continue
         memory = "-" if worker.memory is None else f"{worker.memory:.0f}"
-        # One that died on the way has fewer rounds than the first, or none.
-        ratio = statistics.median(mine / first for mine, first in zip(worker.cpu, base, strict=False))
-        print(
-            f"| {name} | {min(worker.cpu):.2f} | {min(worker.wall):.2f} | {memory} | {ratio:.2f} |",
-            flush=True,
-        )
-        worker.close()
+        cpu, wall, ratio = min(worker.cpu), min(worker.wall), statistics.median(ratios)
+        print(f"| {name} | {cpu:.2f} | {wall:.2f} | {memory} | {ratio:.2f} |", flush=True)
     print(flush=True)

@@ -50,8 +50,8 @@ def convert(
     _show(written)
     if "published_model" not in written.info.metadata:
         typer.echo(
-            f"note: which published model this is does not follow from the name {source.name!r}, so that it will be shown "
-            "as many rows of an alignment as model 1: name it with --model if it is another.",
+            f"note: which published model this is does not follow from the name {source.name!r}, so that it will be "
+            "shown as many rows of an alignment as model 1: name it with --model if it is another.",
             err=True,
         )
     return 0

@@ -132,7 +132,8 @@ class GatedAttention(nn.Module):
         of_qkv, of_g = torch.split(self.projection.weight, [3 * self.width, self.width])
         q, k, v = linear(x, of_qkv).chunk(3, dim=-1)
         # Not as a bias of the whole map: keys and values have none, and a matrix product copies its bias to every row.
-        q = q + self.query_bias if torch.is_grad_enabled() else q.add_(self.query_bias)
+        query_bias = self.query_bias.to(q.dtype)  # under autocast
+        q = q + query_bias if torch.is_grad_enabled() else q.add_(query_bias)
         q, k, v = self._split(q), self._split(k), self._split(v)
         if is_watched(self):
             show_rows(self, _heads_first(_rows(q, 3)), _heads_first(_rows(k, 3)), bias[None])

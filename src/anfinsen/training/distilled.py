@@ -60,8 +60,8 @@ class DistilledDataset(StructureDataset):
             )
         if gone := [name for name in files if not (found.structures / name).is_file()]:
             raise InputError(
-                f"{found.structures} lacks {listed(gone, 3)}: run `anfinsen distill` on the same sequences again, which "
-                "makes what is missing anew."
+                f"{found.structures} lacks {listed(gone, 3)}: run `anfinsen distill` on the same sequences again, "
+                "which makes what is missing anew."
             )
         super().__init__(
             found.structures,
