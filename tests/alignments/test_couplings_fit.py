@@ -214,7 +214,7 @@ def test_a_covariance_that_cannot_be_inverted_is_refused(states):
 def test_what_cannot_be_inferred_is_refused(known_model, monkeypatch):
     *_, msa = known_model
     one = Msa(msa.restypes[:1], msa.deletions[:1], ("q",))
-    with pytest.raises(AlignmentError, match="has 1 rows, of which 1 cover 50%"):
+    with pytest.raises(AlignmentError, match="has 1 row, of which 1 cover 50%"):
         infer_couplings(one, kind=ChainKind.RNA, device="cpu")
     with pytest.raises(AlignmentError, match="of which 0 cover"):
         infer_couplings(msa, kind=ChainKind.PROTEIN, device="cpu")

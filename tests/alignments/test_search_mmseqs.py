@@ -55,10 +55,18 @@ def test_only_proteins(mmseqs, tmp_path):
 def test_failure_is_one_sentence(mmseqs, tmp_path):
     (tmp_path / "db.fasta").write_text(">a\nACDEF\n")
     engine = MmseqsEngine(open_database(tmp_path / "db.fasta"), SearchConfig(cpus=1))
-    (tmp_path / "db.fasta").unlink()
+    (tmp_path / "db.fasta").write_text("")
     with pytest.raises(AlignmentError, match=r"MMseqs2 \(createdb\) over .* failed with exit code") as caught:
         ask(engine, sequence(1, 60))
     assert "\n" not in str(caught.value)
+
+
+def test_nul_bytes_far_inside_a_database(mmseqs, tmp_path):
+    (tmp_path / "db.fasta").write_bytes(b">a\n" + b"ACDEF" * 500_000 + b"\x00\n>b\nACDEF\n")
+    engine = MmseqsEngine(open_database(tmp_path / "db.fasta"), SearchConfig(cpus=1), folder=tmp_path / "kept")
+    with pytest.raises(AlignmentError, match="holds a NUL byte at byte 2,500,004"):
+        ask(engine, sequence(1, 60))
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def program(folder, script):

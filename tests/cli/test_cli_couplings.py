@@ -129,14 +129,14 @@ def test_results_of_another_run_are_replaced_only_when_asked(here, capsys):
 
 BAD_FILES = {
     "empty": ("", "is empty"),
-    "query only": (f">q\n{QUERY}\n", "has 1 rows, of which 1 cover 50%"),
+    "query only": (f">q\n{QUERY}\n", "has 1 row, of which 1 cover 50%"),
     "no rows": (">q\n>h\n", "has no letters"),
     "only gaps": (">q\n-----\n>h\nAAAAA\n", "first row without residues"),
     "ragged": (f">q\n{QUERY}\n>h\n{QUERY}AAA\n", "has 25 columns: expected 22"),
-    "NUL bytes": (f">q\n{QUERY}\n>h\n{QUERY[:-1]}\0\n", r"has '\x00' at position 22"),
+    "NUL bytes": (f">q\n{QUERY}\n>h\n{QUERY[:-1]}\0\n", "has a NUL byte in line 4"),
     "not an alignment": ("hello\n", "begins with 'hello'"),
     "one column": (">q\nM\n>h\nM\n", "has 1 column: couplings need at least 2"),
-    "lower case only": (f">q\n{QUERY.lower()}\n>h\nac\n", "columns wide"),
+    "lower case only": (f">q\n{QUERY.lower()}\n>h\nac\n", "in small letters alone"),
 }
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -139,6 +140,20 @@ def test_two_models_over_a_data_set(here, capsys):
     for heading in ("<h3>easy</h3>", "<h3>hard</h3>", "three.pdb is not a structure file"):
         assert heading in page
     assert "<strong>" in page
+
+
+def test_means_side_by_side_are_of_the_same_entries(here, capsys):
+    shutil.copy(here / "good" / "one.pdb", here / "good" / "three.pdb")
+    (here / "bad" / "two.pdb").unlink()
+    arguments = ["evaluate", "--model", "good=good", "--model", "bad=bad", "references", "--out", "out"]
+    assert run(arguments) == 0
+    shown = capsys.readouterr().out
+    lines = {tuple(line.split()[:2]): line.split()[2:] for line in shown.splitlines() if line.strip()}
+    assert lines["good", "mean"] == ["of", "1", *lines["good", "one"]]
+    assert lines["bad", "mean"] == ["of", "1", *lines["bad", "one"]]
+    assert "Means are over the entries that all models have" in shown
+    record = json.loads((here / "out" / "evaluation.json").read_text())
+    assert record["models"]["good"]["scores"]["all"]["lddt"]["entries"] == 3
 
 
 def test_the_same_run_gives_the_same_bytes_and_replaces_only_when_asked(here, capsys):

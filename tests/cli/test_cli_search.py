@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from anfinsen.alignments import parse_msa
+from anfinsen.chemistry import ChainKind
 from anfinsen.cli.app import run
 from anfinsen.jobs import load_jobs
 
@@ -69,6 +71,34 @@ def test_msa_only_and_filters(here):
     assert (here / "x" / "two" / "msas" / "A.a3m").read_text() == f">query\n{FIRST}\n"
 
 
+def test_dna_is_searched_for_its_own_sake(here, capsys):
+    rng = random.Random(3)
+    gene = "".join(rng.choice("ACGT") for _ in range(120))
+    other, third = (
+        gene[:40] + "".join(rng.choice("ACGT") if rng.random() < 0.1 else base for base in gene[40:80]) + gene[80:]
+        for _ in range(2)
+    )
+    opposite = third.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    (here / "genes.fasta").write_text(f">same way\n{other}\n>other_strand\n{opposite}\n")
+    (here / "gene.yaml").write_text(f"name: gene\nchains:\n  - {{dna: {gene}, copies: 2}}\n  - {{protein: {FIRST}}}\n")
+    options = ["--db", "genes.fasta", "--cpus", "1", "--out", "x"]
+    assert run(["search", "gene.yaml", *options, "--msa-only"]) == 0
+    text = (here / "x" / "gene" / "msas" / "A.a3m").read_text()
+    assert text.startswith(f">query\n{gene}\n")
+    assert {line.split("/")[0] for line in text.splitlines() if line[0] == ">"} == {">query", ">same", ">other_strand"}
+    assert set("".join(line for line in text.splitlines() if line[0] != ">")) <= set("ACGT-acgt")
+    found = parse_msa(text, gene, ChainKind.DNA, "MSA")
+    reversed_row = next(i for i, name in enumerate(found.descriptions) if name.startswith("other_strand"))
+    assert (found.restypes[reversed_row] == parse_msa(f">q\n{third}\n", third, ChainKind.DNA, "MSA").restypes[0]).all()
+    summary = json.loads((here / "x" / "gene" / "gene_search.json").read_text())
+    assert [each["rows"] for each in summary["entities"]] == [3, None]
+    # A second search, without it, takes the file away; a job has no place for it, and says so.
+    (here / "db.fasta").rename(here / "proteins.fasta")
+    assert run(["search", "gene.yaml", "--db", "proteins.fasta", *options[2:]]) == 0
+    assert "no model reads alignments of DNA" in capsys.readouterr().out
+    assert not (here / "x" / "gene" / "msas" / "A.a3m").exists()
+
+
 def test_a_second_search_leaves_nothing_of_the_first(here):
     options = ["--db", "db.fasta", "--out", "x", "--iterations", "1", "--cpus", "1"]
     assert run(["search", "job.yaml", *options]) == 0
@@ -122,6 +152,7 @@ WRONG = {
     "unknown engine": (["--db", "db.fasta", "--engine", "blast"], "Unknown engine 'blast'"),
     "server without address": (["--engine", "server"], "--url"),
     "address of nothing": (["--url", "example"], "--url is 'example'"),
+    "port beyond all ports": (["--url", "https://example.org:99999"], "--url is 'https://example.org:99999'"),
     "no rounds": (["--db", "db.fasta", "--iterations", "0"], "'iterations' is 0"),
     "negative threads": (["--db", "db.fasta", "--cpus", "-1"], "'cpus' is -1"),
     "coverage in per cent": (["--db", "db.fasta", "--min-coverage", "50"], "'min_coverage' is 50"),
@@ -129,7 +160,7 @@ WRONG = {
     "output is a file": (["--db", "db.fasta", "--out", "own.a3m"], "Cannot write own.a3m"),
     "database is a folder": (["--db", "."], "does not exist, or is not a file"),
     "database of headers": (["--db", "headers.fasta"], "holds headers and no sequences"),
-    "database of DNA for proteins": (["--db", "dna.fasta"], "pyhmmer in dna.fasta has no relatives of protein chains"),
+    "database of DNA for proteins": (["--db", "dna.fasta"], "the jobs have no others but DNA, which no model reads"),
 }
 
 
@@ -151,6 +182,7 @@ BROKEN = {
     "wrong query": (f">q\n{SECOND}\n", "MSA of another sequence"),
     "ragged": (f">q\n{FIRST}\n>h\n{FIRST[:-1]}\n", "has 32 columns: expected 33"),
     "no rows": ("#A3M#\n", "begins with '>'"),
+    "small letters alone": (f">q\n{FIRST.lower()}\n>h\n{FIRST.lower()}\n", "in small letters alone"),
     "small letters only": (f">q\n{FIRST}\n>h\n{FIRST.lower()}\n", "has 0 columns: expected 33"),
     "NUL": (f">q\n{FIRST}\n>h\n{FIRST[:-1]}\x00\n", "NUL"),
     "empty": ("", "is empty"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anfinsen.common.text import listed, shown
+from anfinsen.common.text import counted, listed, shown
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,8 @@ def test_values_are_quoted_on_one_line_and_cut():
     long = shown("x" * 100, 20)
     assert len(long) == 20
     assert long == "'" + "x" * 18 + "…"
+
+
+def test_counted():
+    assert [counted(n, "row") for n in (0, 1, 2, 2048)] == ["0 rows", "1 row", "2 rows", "2,048 rows"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from anfinsen.cli.app import run as run_command
-from anfinsen.common.errors import InputError, WeightsError
+from anfinsen.common.errors import ConfigError, InputError, WeightsError
 from anfinsen.geometry import pairwise_distances
 from anfinsen.losses.alphafold1 import IGNORED, AlphaFold1LossConfig, alphafold1_loss
 from anfinsen.models.alphafold1 import (
@@ -41,6 +41,7 @@ from anfinsen.training.alphafold1_train import (
     RECIPES,
     AlphaFold1Recipe,
     AlphaFold1Trainer,
+    cropped,
     extends,
     grown,
     train_alphafold1,
@@ -138,7 +139,8 @@ def test_a_network_that_reads_more_or_is_deeper_begins_as_it_was(dataset, channe
 
 def test_other_networks_do_not_begin_from_each_other():
     for other in (
-        replace(TINY, crop=32, c_pair_in=44),
+        replace(TINY, separations=TINY.separations + 1, c_pair_in=44),
+        replace(TINY, crop=32),
         replace(TINY, towers=(Tower(2, 16),)),
         replace(TINY, towers=(Tower(1, 8), Tower(1, 8))),
     ):
@@ -147,6 +149,19 @@ def test_other_networks_do_not_begin_from_each_other():
     two = replace(TINY, towers=(Tower(1, 8), Tower(1, 16)))
     assert not extends(replace(two, towers=(Tower(2, 8), Tower(1, 16))), two)
     assert extends(replace(two, towers=(Tower(1, 8), Tower(2, 16))), two)
+
+
+def test_larger_crops_are_fewer():
+    recipe = replace(RECIPE, crops=16, micro_batch=8)
+    assert cropped(recipe, 64, 64) is recipe
+    assert [(r.crops, r.micro_batch) for r in (cropped(recipe, 64, side) for side in (128, 200, 2048, 32))] == [
+        (8, 4),
+        (5, 2),
+        (1, 1),
+        (32, 16),
+    ]
+    with pytest.raises(ConfigError, match="'crop' is 3: expected 8 or more, or 0"):
+        cropped(recipe, 64, 3)
 
 
 QUICK = RealisationConfig(
@@ -297,6 +312,13 @@ def test_without_validation_alignments_a_run_ends_uncalibrated(dataset, tmp_path
     path = train_alphafold1(options, notes, replace(RECIPE, steps=1, calibration=3))
     assert load_alphafold1(str(path))[0].config == TINY
     assert [note for note in notes.said if "the confidence is not calibrated" in note]
+    # Fine-tuning on larger crops, and again on those of the weights begun from.
+    recipe = replace(RECIPE, steps=1)
+    for number, (start, crop) in enumerate(((path, 48), (tmp_path / "0" / "weights.safetensors", 0))):
+        options = replace(options, out=tmp_path / str(number), start=str(start), crop=crop)
+        found = load_alphafold1(str(train_alphafold1(options, notes, recipe)))
+        assert found[0].config == replace(TINY, crop=48)
+        assert found[1].preset == ""
 
 
 @pytest.mark.parametrize(("channel", "count"), [("c_pair_in", 9), ("c_single_in", 91)])

@@ -100,6 +100,20 @@ def first_fault(database: Database, symbols: str) -> str:
     return ""
 
 
+def refuse_nul_bytes(database: Database) -> None:
+    """Read the whole file and refuse NUL bytes, which MMseqs2 takes for residues.
+
+    Raises:
+        AlignmentError: there is one, or the file cannot be read.
+    """
+    read = 0
+    with open_binary(database.path, database.where) as file:
+        while block := file.read(_SAMPLE_BYTES):
+            if (place := block.find(b"\x00")) >= 0:
+                raise AlignmentError(f"{database.where} is damaged: it holds a NUL byte at byte {read + place + 1:,}.")
+            read += len(block)
+
+
 def database_version(path: Path) -> str:
     """Return a hash of the file: of its whole content up to 64 MiB, else of its size, date and 64 samples of it.
 

@@ -47,9 +47,10 @@ def read_rows(lines: Iterable[str], where: str, max_rows: int | None = None) -> 
     """Return the rows of an alignment, at most ``max_rows``; FASTA and a3m are read as the rows are asked for.
 
     Raises:
-        AlignmentError: the text is empty, of no known format, or (while the rows are read) a row has no letters.
+        AlignmentError: the text is empty, of no known format, in small letters alone, or (while the rows are read)
+            damaged, or a row has no letters.
     """
-    rest = iter(lines)
+    rest = _undamaged(lines, where)
     first = next((line for line in (line.lstrip("\ufeff \t\v\f") for line in rest) if line.strip()), None)
     if first is None:
         raise AlignmentError(f"{where} is empty: give at least the row of the query.")
@@ -63,7 +64,19 @@ def read_rows(lines: Iterable[str], where: str, max_rows: int | None = None) -> 
     query = next(rows, None)
     if query is None:
         raise AlignmentError(f"{where} has no rows of sequence: {_FORMATS}.")
+    if query[1].isalpha() and query[1].islower():
+        raise AlignmentError(
+            f"{where} has its query ({excerpt(query[0])}) in small letters alone, which are insertions in a3m, so that "
+            "no column is left: write residues as capitals."
+        )
     return Rows(query, rows, aligned=query[1] != re.sub(r"[-._~a-z]", "", query[1]))
+
+
+def _undamaged(lines: Iterable[str], where: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise AlignmentError(f"{where} has a NUL byte in line {number}: the file is damaged, or no text.")
+        yield line
 
 
 def a3m_records(text: str, where: str) -> Iterator[Row]:

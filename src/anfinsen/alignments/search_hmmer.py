@@ -101,6 +101,9 @@ class HmmerEngine:
                     future.cancel()
 
 
+_OF_DNA = str.maketrans("Uu", "Tt")
+
+
 class _CancelledError(Exception):
     """The search was stopped from outside; nobody reads its result."""
 
@@ -221,7 +224,11 @@ class _Search:
         """Return the alignment as a3m."""
         if len(self.query.sequence) < _SHORTEST_QUERY:
             return a3m_text(self.query, [])
-        return a3m_text(self.query, _rows(self.hits(), len(self.query.sequence), self.config.max_rows))
+        rows = _rows(self.hits(), len(self.query.sequence), self.config.max_rows)
+        if self.query.kind is ChainKind.DNA:
+            # The database was read with the letters of RNA, as chains of both kinds may be searched in it.
+            rows = [(name, letters.translate(_OF_DNA)) for name, letters in rows]
+        return a3m_text(self.query, rows)
 
     def hits(self) -> TopHits[Any]:
         """Return the hits of the last round, the best first."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..chemistry.structure import ChainKind
 from ..common.errors import AlignmentError, MissingExtraError, OutputError
 from ..common.progress import Progress
-from .database import Database
+from .database import Database, refuse_nul_bytes
 from .engine import Query, SearchConfig, a3m_text
 from .text_files import compression, open_binary
 
@@ -129,6 +129,7 @@ class MmseqsEngine:
         except OSError as error:
             raise OutputError(f"Cannot write {self._folder}: {error.strerror or error}. Choose --cache.") from error
         try:
+            refuse_nul_bytes(self.database)
             self._step("createdb", self._source(work), new / ("plain" if kind else "db"), "-v", "1")
             if kind:
                 self._step("makepaddedseqdb", new / "plain", new / "db", "-v", "1")

@@ -58,8 +58,12 @@ class ServerConfig:
     patience: float = 6 * 3600.0
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port beyond 65535, or brackets that hold no address
+            usable = False
+        if not usable:
             raise ConfigError(f"Option --url is {self.url!r}: expected the address of an MSA server, https://….")
 
 

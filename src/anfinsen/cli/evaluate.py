@@ -116,15 +116,21 @@ def _show(judged: list[Judged], out: Path) -> None:
         cells = [_shown(name, each.evaluation.scores.get(name)) for name in names]
         table.add_row(escape(each.comparison.model), escape(each.comparison.name), *cells)
     console = Console(highlight=False, soft_wrap=True)
+    # Means side by side are of the same entries; the files have each model's own, too.
+    shared = {name: summary.shared(name) for name in names}
     if len(done) > 1:
         table.add_section()
         for model in summary.models:
-            columns = {name: list(summary.values(name)[model].values()) for name in names}
+            columns = {name: shared[name].get(model, []) for name in names}
             cells = [_shown(name, sum(own) / len(own) if own else None) for name, own in columns.items()]
             count = max((len(own) for own in columns.values()), default=0)
             table.add_row(escape(model), f"mean of {count}", *cells)
     if done:
         console.print(table)
+    if len(summary.models) > 1 and any(
+        len(own) > len(shared[name].get(model, [])) for name in names for model, own in summary.values(name).items()
+    ):
+        console.print("Means are over the entries that all models have; the files have each model's own.")
     if len(done) > MOST_ROWS:
         console.print(f"The first {MOST_ROWS} of {len(done)} entries are shown.")
     console.print(f"{len(done)} of {len(judged)} comparisons scored; results in {out}", markup=False)

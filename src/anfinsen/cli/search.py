@@ -47,7 +47,9 @@ def search(
     templates: Templates = None,
     template_date: TemplateDate = None,
     max_templates: MaxTemplates = None,
-    msa_only: Annotated[bool, typer.Option("--msa-only", help="Write the alignments, not the completed job.")] = False,
+    msa_only: Annotated[
+        bool, typer.Option("--msa-only", help="Write the alignments (of DNA, too), not the completed job.")
+    ] = False,
 ) -> int:
     """Search sequence databases for the relatives of the chains of jobs, and structures for templates.
 
@@ -78,14 +80,17 @@ def search(
     outcomes = list(unreadable)
     memory = SearchCache(cache)
     engines, structures = options.open(memory), known.open(memory)
-    check_engines([request.job for request in requests], engines)
+    # Jobs have no place for alignments of DNA, as no model reads them: they are found for their own sake.
+    check_engines([request.job for request in requests], engines, dna=msa_only)
     prepare_output(out)
     with Terminal() as terminal:
         for request in requests:
             for note in request.notes:
                 terminal.note(f"note: {note}")
             try:
-                completed = complete_job(request.job, engines, memory, options.filters, terminal, structures)
+                completed = complete_job(
+                    request.job, engines, memory, options.filters, terminal, structures, dna=msa_only
+                )
                 folder = write_search(completed, out / request.folder, with_job=not msa_only)
             except Exception as error:
                 outcomes.append(failure(request.job.name, error))

@@ -65,12 +65,15 @@ def train_alphafold1(
     shared: dict[str, Any],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with chains/*.parquet and msas/.")],
     preset: Annotated[str, typer.Option(help="Size of the network: mini or full.")] = "mini",
+    crop: Annotated[
+        int, typer.Option(metavar="N", help="Side of the crops of pairs, in residues; larger ones are fewer (0: 64).")
+    ] = 0,
 ) -> int:
     """Train AlphaFold 1: profiles and couplings of all families first, then the network, then its confidence."""
     from anfinsen.training import TrainOptions
     from anfinsen.training.alphafold1_train import train_alphafold1 as run
 
-    return run_training(run, TrainOptions(data=data, preset=preset, **shared))
+    return run_training(run, TrainOptions(data=data, preset=preset, crop=crop, **shared))
 
 
 @train_app.command("alphafold2")

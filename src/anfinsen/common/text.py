@@ -16,3 +16,8 @@ def listed(names: Iterable[object], limit: int = 20, more: str = "more") -> str:
     items = [str(name) for name in names]
     rest = len(items) - limit
     return ", ".join(items[:limit]) + (f" and {rest} {more}" if rest > 0 else "")
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return ``number`` and the noun: "1 row", "2,048 rows"; ``several``: the noun of several, by default with s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -20,6 +20,7 @@ from anfinsen.alignments import (
 from anfinsen.chemistry import ChainKind
 from anfinsen.common.errors import AlignmentError
 from anfinsen.common.progress import Progress, Silent
+from anfinsen.common.text import counted
 from anfinsen.jobs import Entity, Job, Polymer, TemplateAlignment
 
 
@@ -76,12 +77,15 @@ def complete_job(
     filters: FilterConfig | None = None,
     progress: Progress | None = None,
     templates: TemplateSearch | None = None,
+    *,
+    dna: bool = False,
 ) -> CompletedJob:
     """Search for the relatives of the chains that the job gives no alignment for, and return the job with them.
 
-    An alignment of the job is taken as it is, and one that it refuses (``msa: none``) is not searched for. DNA has
-    none. Where two different proteins are present, the rows that name a species, and those that an MSA server pairs,
-    become the paired alignments.
+    An alignment of the job is taken as it is, and one that it refuses (``msa: none``) is not searched for. Where two
+    different proteins are present, the rows that name a species, and those that an MSA server pairs, become the paired
+    alignments. No model reads alignments of DNA: with ``dna`` they are searched all the same, and are in the entities'
+    results alone.
 
     With ``templates``, proteins get the known structures that their alignment finds, or their sequence where they
     have no alignment; those that the job gives itself, or refuses (``templates: none``), are left as they are.
@@ -93,7 +97,7 @@ def complete_job(
     wanted = {
         index: Query(entity.sequence, ChainKind(entity.kind))
         for index, entity in enumerate(job.entities)
-        if isinstance(entity, Polymer) and _missing(entity, engines)
+        if isinstance(entity, Polymer) and _missing(entity, engines, dna=dna)
     }
     several = len({entity.sequence for entity in job.entities if entity.kind == "protein"}) > 1
     found = search_alignments(wanted.values(), engines, cache, filters, progress, together=several) if wanted else {}
@@ -105,32 +109,39 @@ def complete_job(
             described.append(_not_searched(entity, engines))
             continue
         result = found[wanted[index]]
+        described.append(EntitySearch(entity.ids, entity.kind, "search", result=result))
+        if entity.kind == "dna":
+            continue
         alignments = {"unpaired_msa": result.unpaired}
         if entity.kind == "protein" and entity.paired_msa is None:
             alignments["paired_msa"] = result.paired if several and result.species else ""
         entities[index] = Polymer(**(dict(entity) | alignments))
-        described.append(EntitySearch(entity.ids, entity.kind, "search", result=result))
     if templates is not None:
         entities, described = _with_templates(entities, described, templates, progress or Silent())
     completed = Job(**(dict(job) | {"entities": tuple(entities)}))
     return CompletedJob(completed, tuple(described), templates.name if templates is not None else "")
 
 
-def check_engines(jobs: Iterable[Job], engines: Sequence[Engine]) -> None:
+def check_engines(jobs: Iterable[Job], engines: Sequence[Engine], *, dna: bool = False) -> None:
     """Refuse engines of which none is of any use to any of the jobs, such as a database of RNA where all are proteins.
+
+    ``dna`` as for :func:`complete_job`.
 
     Raises:
         AlignmentError: there are chains without an alignment, and no engine accepts a chain of any job.
     """
     polymers = [entity for job in jobs for entity in job.entities if isinstance(entity, Polymer)]
-    kinds = {entity.kind for entity in polymers if entity.kind != "dna"}
-    if not engines or not any(_wants(entity) for entity in polymers):
+    kinds = {entity.kind for entity in polymers if dna or entity.kind != "dna"}
+    if not engines or not any(_wants(entity, dna=dna) for entity in polymers):
         return
     if not any(engine.accepts(ChainKind(kind)) for engine in engines for kind in kinds):
-        asked = " or ".join("protein" if kind == "protein" else "RNA" for kind in sorted(kinds))
+        asked = " or ".join("protein" if kind == "protein" else kind.upper() for kind in sorted(kinds))
         names = ", ".join(engine.name for engine in engines)
+        others = "have no others"
+        if not dna and any(entity.kind == "dna" for entity in polymers):
+            others = "have no others but DNA, which no model reads alignments of (--msa-only writes them)"
         raise AlignmentError(
-            f"Nothing can be searched: {names} has no relatives of {asked} chains, and the jobs have no others; give "
+            f"Nothing can be searched: {names} has no relatives of {asked} chains, and the jobs {others}; give "
             "another database with --db."
         )
 
@@ -179,19 +190,19 @@ def _find_templates(entity: Polymer, search: TemplateSearch, progress: Progress)
     return result
 
 
-def _wants(entity: Polymer) -> bool:
-    return entity.kind != "dna" and entity.unpaired_msa is None and not entity.paired_msa
+def _wants(entity: Polymer, *, dna: bool) -> bool:
+    return (dna or entity.kind != "dna") and entity.unpaired_msa is None and not entity.paired_msa
 
 
-def _missing(entity: Polymer, engines: Sequence[Engine]) -> bool:
-    return _wants(entity) and any(engine.accepts(ChainKind(entity.kind)) for engine in engines)
+def _missing(entity: Polymer, engines: Sequence[Engine], *, dna: bool) -> bool:
+    return _wants(entity, dna=dna) and any(engine.accepts(ChainKind(entity.kind)) for engine in engines)
 
 
 def _not_searched(entity: Polymer, engines: Sequence[Engine]) -> EntitySearch:
     if entity.unpaired_msa or entity.paired_msa:
         return EntitySearch(entity.ids, entity.kind, "job")
     if entity.kind == "dna":
-        reason = "DNA has none"
+        reason = "no model reads alignments of DNA"
     elif entity.unpaired_msa is not None:
         reason = "as the job says"
     elif engines:
@@ -209,7 +220,7 @@ def _described(entity: EntitySearch) -> str:
         return f"{chains} none ({entity.reason})"
     result = entity.result
     sources = ", ".join(f"{each.engine}{' (from the cache)' if each.cached else ''}" for each in result.sources)
-    return f"{chains} {result.depth:,} rows, N_eff {result.n_eff:.1f}, by {sources}"
+    return f"{chains} {counted(result.depth, 'row')}, N_eff {result.n_eff:.1f}, by {sources}"
 
 
 def _templates_described(entity: EntitySearch) -> str:

@@ -26,11 +26,14 @@ def write_search(completed: CompletedJob, folder: Path, *, with_job: bool = True
     if settings_file(folder).exists():
         raise OutputError(f"{folder} holds the results of a prediction: choose another folder with --out.")
     _remove_earlier(folder)
-    for entity in completed.job.entities:
-        if isinstance(entity, Polymer):
-            for text, name in zip((entity.unpaired_msa, entity.paired_msa), _msa_files(entity.ids[0]), strict=True):
-                if text:
-                    write_text(folder / name, text)
+    polymers = (entity for entity in completed.job.entities if isinstance(entity, Polymer))
+    for entity, found in zip(polymers, completed.entities, strict=True):
+        texts = entity.unpaired_msa, entity.paired_msa
+        if entity.kind == "dna" and found.result is not None:
+            texts = found.result.unpaired, ""  # jobs have no place for it
+        for text, name in zip(texts, _msa_files(entity.ids[0]), strict=True):
+            if text:
+                write_text(folder / name, text)
     write_text(folder / f"{folder.name}_search.json", json.dumps(_summary(completed), indent=2) + "\n")
     if with_job:
         write_text(folder / f"{folder.name}_data.json", job_json(completed.job))

@@ -55,6 +55,12 @@ class Summary:
         entries = set.intersection(*(set(each) for each in values.values())) if values else set()
         return {model: [each[entry] for entry in sorted(entries)] for model, each in values.items()}
 
+    def shared(self, score: str) -> dict[str, list[float]]:
+        """Return what :meth:`common` does for the models that have the score at all, as not all have a confidence."""
+        values = {model: each for model, each in self.values(score).items() if each}
+        entries = set.intersection(*(set(each) for each in values.values())) if values else set()
+        return {model: [each[entry] for entry in sorted(entries)] for model, each in values.items()}
+
     def scores(self) -> tuple[str, ...]:
         """Return the names of all scores that any entry has, in the order of `SCORES`."""
         return tuple(name for name in SCORES if any(self.values(name).values()))

@@ -34,8 +34,11 @@ from .workers import Workers
 
 _CONTACT = 8.0  # Å between CB atoms (CASP)
 _GLYCINE = 7  # in the order of `AMINO_ACIDS`
-QUICK_TILING = TilingConfig(stride=48, ensemble=1)
-"""For curves: a quarter of the tiles that a prediction takes, or less."""
+
+
+def quick_tiling(crop: int) -> TilingConfig:
+    """Return a tiling for curves: a quarter of the tiles that a prediction takes, or less."""
+    return TilingConfig(stride=max(1, 3 * crop // 4), ensemble=1)
 
 
 def reference_counts(
@@ -80,10 +83,11 @@ def map_scores(maps: PairMaps, cb: Float[Tensor, "L 3"]) -> MapScores:
 
 
 def evaluate_maps(
-    model: AlphaFold1, dataset: AlphaFold1Dataset, indices: list[int], tiling: TilingConfig = QUICK_TILING
+    model: AlphaFold1, dataset: AlphaFold1Dataset, indices: list[int], tiling: TilingConfig | None = None
 ) -> dict[str, float]:
-    """Return mean scores of the distograms of whole chains."""
+    """Return mean scores of the distograms of whole chains (``tiling``: `quick_tiling` where not given)."""
     model.eval()
+    tiling = tiling or quick_tiling(model.config.crop)
     scores = []
     for index in indices:
         features = dataset.features(index)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anfinsen.common.device import choose_device
+from anfinsen.common.errors import ConfigError
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.common.seeding import numpy_generator
 from anfinsen.losses.alphafold1 import AlphaFold1LossConfig, CropTargets, alphafold1_loss
@@ -26,6 +27,7 @@ from .options import TrainOptions
 from .run import CHECKPOINT, WEIGHTS, LoopParts, TrainingRun, run_steps
 from .workers import Workers, joined_workers, worker_device
 
+_SMALLEST_CROP = 8
 Draw = Callable[[int], tuple[Crops, CropTargets]]
 
 
@@ -160,6 +162,8 @@ def train_alphafold1(
     begin = load_alphafold1(options.start, device) if options.start else None
     if begin is not None and not extends(config, begin[0].config):
         config = begin[0].config
+    side = options.crop or (config if begin is None else begin[0].config).crop
+    config, recipe = replace(config, crop=side), cropped(recipe, alphafold1_config(options.preset).crop, side)
     with joined_workers(device) as workers:
         trainer = AlphaFold1Trainer(config, recipe, options.seed, device=device, bf16=options.bf16, workers=workers)
         if begin is not None:
@@ -168,11 +172,31 @@ def train_alphafold1(
     return options.out / WEIGHTS
 
 
+def cropped(recipe: AlphaFold1Recipe, usual: int, side: int) -> AlphaFold1Recipe:
+    """Return a recipe meant for crops of side ``usual`` for those of ``side``: as many fewer as they are longer.
+
+    No weight depends on the side. Larger crops show more of a chain at once, and take more time in all.
+
+    Raises:
+        ConfigError: the side is too small.
+    """
+    if side == usual:
+        return recipe
+    if side < _SMALLEST_CROP:
+        raise ConfigError(f"Training option 'crop' is {side}: expected {_SMALLEST_CROP} or more, or 0.")
+    crops, together = (max(1, count * usual // side) for count in (recipe.crops, recipe.micro_batch))
+    return replace(recipe, crops=crops, micro_batch=together)
+
+
 def extends(config: AlphaFold1Config, begin: AlphaFold1Config) -> bool:
-    """Return whether a network of ``config`` is one of ``begin`` that reads more of each pair, or has more blocks."""
+    """Return whether a network of ``config`` is one of ``begin`` that reads more of each pair, or has more blocks.
+
+    Networks that differ by their crops alone are the same one.
+    """
     # Blocks only at the end: they are named by their places, and those of later towers would have others.
     *towers, last = begin.towers
     groups, channels = config.towers[-1].groups, config.c_pair_in
+    begin = replace(begin, crop=config.crop)
     same_else = config == replace(begin, c_pair_in=channels, towers=(*towers, replace(last, groups=groups)))
     return config != begin and same_else and groups >= last.groups and channels >= begin.c_pair_in
 

@@ -11,11 +11,12 @@ from anfinsen.common.errors import ConfigError
 from anfinsen.common.seeding import MAX_SEED
 
 # Limits that stop slips of the pen; larger numbers also overflow in PyTorch.
-_MOST_STEPS, _MOST_THREADS = 10**9, 4096
+_MOST_STEPS, _MOST_THREADS, _LARGEST_CROP = 10**9, 4096, 1024
 _LIMITS = {
     "seed": MAX_SEED,
     "threads": _MOST_THREADS,
     "steps": _MOST_STEPS,
+    "crop": _LARGEST_CROP,
     "save_every": _MOST_STEPS,
     "validate_every": _MOST_STEPS,
 }
@@ -51,6 +52,7 @@ class TrainOptions:
         start: name of a bundled model, or weights file, to fine-tune; its sizes then replace the preset's (empty: train
             from scratch).
         fresh_confidence: with ``start``, whether the confidence head begins with random weights all the same.
+        crop: side of the crops of pairs that AlphaFold 1 sees (0: the preset's, or those of the weights begun from).
         couplings: whether the network reads the couplings of each alignment's columns.
         distilled: folders made by ``anfinsen distill``, mixed in. distilled_weights: share of the examples that come
             from each (none: the published shares, see `training.distilled`).
@@ -69,6 +71,7 @@ class TrainOptions:
     learning_rate: float = 0.0
     start: str = ""
     fresh_confidence: bool = False
+    crop: int = 0
     couplings: bool = False
     distilled: tuple[Path, ...] = ()
     distilled_weights: tuple[float, ...] = ()

@@ -11,6 +11,7 @@ from ...chemistry.structure import ChainKind
 from ...chemistry.tokens import GAP, RESTYPE_INDEX
 from ...common.errors import AlignmentError
 from ...common.seeding import numpy_generator
+from ...common.text import counted
 from ..msa import Msa
 from ..weights import sequence_weights
 from .config import RowConfig
@@ -56,20 +57,20 @@ def draw_sample(msa: Msa, kind: ChainKind, config: RowConfig, where: str = "The 
     Raises:
         AlignmentError: it is an alignment of a ligand, has fewer than 2 columns, or fewer than 2 rows cover enough.
     """
-    counted = covering_rows(msa, kind, config, where)
+    covering = covering_rows(msa, kind, config, where)
     length = msa.restypes.shape[1]
     first, last = (RESTYPE_INDEX[name] for name in _FIRST_LAST[kind])
     n_states = last - first + 1
-    if len(counted) < 2:
+    if len(covering) < 2:
         raise AlignmentError(
-            f"{where} has {msa.depth} rows, of which {len(counted)} cover {config.min_coverage:.0%} of the query's "
-            f"{length} residues: couplings need at least 2 such rows, and hundreds to be worth anything; search a "
-            "larger database, or lower the coverage that is asked for."
+            f"{where} has {counted(msa.depth, 'row')}, of which {len(covering)} cover {config.min_coverage:.0%} of the "
+            f"query's {length} residues: couplings need at least 2 such rows, and hundreds to be worth anything; "
+            "search a larger database, or lower the coverage that is asked for."
         )
-    if len(counted) > config.max_compared:
-        even = np.linspace(0, len(counted) - 1, config.max_compared)
-        counted = counted[np.round(even).astype(np.int64)]
-    restypes = msa.restypes[counted]
+    if len(covering) > config.max_compared:
+        even = np.linspace(0, len(covering) - 1, config.max_compared)
+        covering = covering[np.round(even).astype(np.int64)]
+    restypes = msa.restypes[covering]
     states = np.where((restypes >= first) & (restypes <= last), restypes - first, MISSING).astype(np.int8)
     weights = _weights(states, config.identity)
     if len(states) > config.max_rows:

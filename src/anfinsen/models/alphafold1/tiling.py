@@ -18,17 +18,17 @@ class TilingConfig:
     """How maps are put together.
 
     Attributes:
-        stride: between tiles, at most the crop's side.
+        stride: between tiles, at most the crop's side; None: half of it.
         ensemble: grids of tiles, each shifted by another part of the stride (Senior et al. 2020 averages 4 networks).
         batch: tiles computed at once.
     """
 
-    stride: int = 32
+    stride: int | None = None
     ensemble: int = 4
     batch: int = 4
 
     def __post_init__(self) -> None:
-        if min(self.stride, self.ensemble, self.batch) < 1:
+        if min(1 if self.stride is None else self.stride, self.ensemble, self.batch) < 1:
             raise ValueError("stride, ensemble and batch must be at least 1")
 
 
@@ -143,8 +143,9 @@ def count_tiles(length: int, crop: int, config: TilingConfig) -> int:
 
 
 def _all_starts(length: int, crop: int, config: TilingConfig) -> Iterator[tuple[int, int]]:
+    stride = config.stride or max(1, crop // 2)
     for member in range(config.ensemble):
-        starts = tile_starts(length, crop, config.stride, member * config.stride // config.ensemble)
+        starts = tile_starts(length, crop, stride, member * stride // config.ensemble)
         yield from ((row, column) for row in starts for column in starts)
 
 
