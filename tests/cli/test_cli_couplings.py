@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 import anfinsen
 from anfinsen.cli.app import run
@@ -108,6 +109,45 @@ def test_a_batch_goes_on_where_it_stopped_and_past_bad_files(here, capsys):
     assert (here / "out" / "bad" / "bad_couplings.npz").exists()
 
 
+def test_several_at_once_write_what_one_by_one_does(here, capsys, monkeypatch):
+    for number in range(5):
+        (here / f"{number}.a3m").write_text(a3m(number))
+    (here / "5.a3m").write_text(f">q\n{QUERY}\n>h\nAC\n")
+    assert command(*(f"{number}.a3m" for number in range(6)), "--out", "one") == 2
+    capsys.readouterr()
+    threads = torch.get_num_threads()
+    # With one byte free, no two fits have room side by side: they wait for each other.
+    for out, free in (("narrow", 1), ("wide", 2**40)):
+        monkeypatch.setattr("anfinsen.inference.families.free_bytes", lambda _device, free=free: free)
+        assert command(*(f"{number}.a3m" for number in range(6)), "--out", out, "--workers", "3", "--save-model") == 2
+        seen = capsys.readouterr()
+        assert "1 of 6 jobs failed" in seen.err
+        assert "row 2 ('h') has 2 columns: expected 22" in seen.err
+        assert len(seen.out.splitlines()) == 5
+        assert torch.get_num_threads() == threads
+        assert sorted(path.name for path in (here / out).iterdir()) == ["0", "1", "2", "3", "4"]
+        for number in range(5):
+            with (
+                np.load(here / "one" / f"{number}" / f"{number}_couplings.npz") as one,
+                np.load(here / out / f"{number}" / f"{number}_couplings.npz") as other,
+            ):
+                np.testing.assert_allclose(other["scores"], one["scores"], atol=1e-4)
+                assert other["couplings"].shape == (22, 20, 22, 20)
+
+
+def test_several_at_once_are_interrupted_together(here, monkeypatch):
+    for number in range(4):
+        (here / f"{number}.a3m").write_text(a3m(number))
+
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anfinsen.cli.couplings._show", stop)
+    assert command(".", "--out", "out", "--workers", "2") == 130
+    assert len([path for path in (here / "out").iterdir() if (path / f"{path.name}_couplings.json").exists()]) >= 1
+    assert [path for path in (here / "out").iterdir() if not (path / f"{path.name}_couplings.json").exists()] == []
+
+
 def test_results_of_another_run_are_replaced_only_when_asked(here, capsys):
     quick = ("tiny.a3m", "--out", "out", "--method", "mean-field")
     assert command(*quick) == 0
@@ -162,6 +202,7 @@ OPTIONS = {
     "penalty of mean-field": (["--method", "mean-field", "--penalty", "3"], "--penalty is for --method potts"),
     "steps of mean-field": (["--method", "mean-field", "--iterations", "7"], "--iterations is for --method potts"),
     "gaps of mean-field": (["--method", "mean-field", "--gap", "state"], "--gap state is for --method potts"),
+    "workers": (["--workers", "0"], "--workers is 0"),
     "device": (["--device", "tpu"], "Unknown device 'tpu'"),
     "no file": (["missing.a3m"], "'missing.a3m' does not exist"),
     "empty folder": (["."], "holds no alignments"),

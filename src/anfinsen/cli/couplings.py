@@ -47,6 +47,9 @@ def couplings(
         int | None, typer.Option(metavar="N", help="Most steps of the fit.", show_default=False)
     ] = None,
     device: Device = "auto",
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Work on so many alignments at once; they share the processors.")
+    ] = 1,
     save_model: Annotated[
         bool, typer.Option("--save-model", help="Write all couplings and fields too (large).")
     ] = False,
@@ -65,7 +68,7 @@ def couplings(
 
     rows = {"identity": identity, "min_coverage": min_coverage, "max_rows": max_rows}
     fit = {"coupling_penalty": penalty, "iterations": iterations}
-    options = _options((method, gap, kind, device), rows, fit, save_model)
+    options = _options((method, gap, kind, device), rows, fit, save_model, workers)
     requests = families(alignment_files(alignments))
     prepare_output(out)
     outcomes = []
@@ -80,7 +83,11 @@ def couplings(
 
 
 def _options(
-    words: tuple[str, str, str, str], rows: dict[str, float | None], fit: dict[str, float | None], save_model: bool
+    words: tuple[str, str, str, str],
+    rows: dict[str, float | None],
+    fit: dict[str, float | None],
+    save_model: bool,
+    workers: int,
 ) -> FamilyOptions:
     """Return the options as one object; numbers that are None take their defaults."""
     from anfinsen.alignments.couplings import CouplingConfig
@@ -107,7 +114,7 @@ def _options(
         part: {name: value for name, value in values.items() if value is not None}
         for part, values in (("rows", rows), ("potts", fit))
     }
-    return FamilyOptions(from_mapping(CouplingConfig, given), ChainKind(kind), device, save_model)
+    return FamilyOptions(from_mapping(CouplingConfig, given), ChainKind(kind), device, save_model, workers)
 
 
 def _show(outcome: Outcome, made: Couplings | None) -> None:

@@ -1,20 +1,27 @@
-"""Many alignments, one after another: what is done is skipped, one bad file does not stop the rest."""
+"""Many alignments, one by one or several at once: what is done is skipped, one bad file does not stop the rest."""
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from anfinsen.alignments import Msa, read_msa
 from anfinsen.alignments.couplings import CouplingConfig, Couplings, infer_couplings
+from anfinsen.alignments.couplings.infer import free_bytes, needed_bytes
 from anfinsen.alignments.records import excerpt, read_rows
 from anfinsen.alignments.text_files import file_lines
 from anfinsen.chemistry import ChainKind
-from anfinsen.common.errors import AlignmentError, OutputError
+from anfinsen.common.device import choose_device
+from anfinsen.common.errors import AlignmentError, ConfigError, OutputError
 from anfinsen.common.files import file_sha256
 from anfinsen.common.progress import Progress, Silent
 from anfinsen.jobs.job import LETTERS
@@ -25,6 +32,7 @@ from .runner import COMPRESSED_SUFFIXES, Outcome, failure, free_name, whole_fold
 ALIGNMENT_SUFFIXES = (".a3m", ".a2m", ".afa", ".fasta", ".fa", ".sto", ".stockholm")
 FORMAT = "anfinsen-couplings-1"
 _FORMATS = "anfinsen-couplings-"  # what the records of all versions begin with
+_MEMORY_SHARE = 0.8  # of what is free, for families that are fitted at once
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,21 @@ class FamilyOptions:
     Attributes:
         config: method and settings. kind: of the chains.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps". save_model: write fields and couplings too.
+        workers: alignments that are worked on at once.
+
+    Raises:
+        ConfigError: there are no workers.
     """
 
     config: CouplingConfig
     kind: ChainKind = ChainKind.PROTEIN
     device: str = "auto"
     save_model: bool = False
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ConfigError(f"Option --workers is {self.workers}: expected 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -124,26 +141,58 @@ def run_families(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Outcome, Couplings | None]]:
-    """Infer the couplings of the families one by one; yield what became of each, and the couplings if made now.
+    """Infer the couplings of the families; yield what became of each, and the couplings if made now.
 
     A results folder made from the same alignment with the same settings and version is skipped; one made otherwise is
     left alone and the family fails, unless ``overwrite``. A folder that this command did not make is never replaced.
 
+    With several workers, so many families are fitted at once, each with its part of the threads, as long as memory
+    holds them all; they are yielded as they end, without the couplings themselves. This takes less time than one after
+    another, because not all parts of a fit can use several threads.
+
     Raises:
         ConfigError: the kind of chain has no couplings.
-        KeyboardInterrupt: passed on; finished families are whole, the running one leaves nothing.
+        KeyboardInterrupt: passed on; finished families are whole, the running ones leave nothing.
     """
     progress = progress or Silent()
-    for request in requests:
-        name, target, log = request.folder, out / request.folder, out / f"{request.folder}.error.log"
+    if options.workers == 1:
+        for request in requests:
+            yield _run_family(request, options, out, write, overwrite, progress)
+        return
+    before, together = torch.get_num_threads(), _Together(progress, free_bytes(choose_device(options.device)))
+    threads = max(1, before // options.workers)
+
+    def run(request: Family) -> tuple[Outcome, Couplings | None]:
+        outcome, made = _run_family(request, options, out, write, overwrite, together)
+        return outcome, made and replace(made, couplings=None, fields=None)  # they would pile up
+
+    with ThreadPoolExecutor(options.workers, "family", torch.set_num_threads, (threads,)) as pool:
+        progress.stage("Alignments", len(requests))
+        futures = [pool.submit(run, request) for request in requests]
         try:
-            run = _fingerprint(request.source, options)
-            if target.exists() and _is_done(target, run, overwrite):
-                yield Outcome(name, "skipped", target), None
-                continue
-            query, msa = read_family(request.source, options.kind)
-            doubts = kind_doubts(query, options.kind)
-            _say(progress, name, doubts)
+            for done, future in enumerate(as_completed(futures), start=1):
+                yield future.result()
+                progress.stage("Alignments", len(requests))
+                progress.advance(done)
+        finally:
+            for future in futures:
+                future.cancel()
+            together.stop()
+            torch.set_num_threads(before)
+
+
+def _run_family(
+    request: Family, options: FamilyOptions, out: Path, write: WriteFamily, overwrite: bool, progress: Progress
+) -> tuple[Outcome, Couplings | None]:
+    name, target, log = request.folder, out / request.folder, out / f"{request.folder}.error.log"
+    try:
+        run = _fingerprint(request.source, options)
+        if target.exists() and _is_done(target, run, overwrite):
+            return Outcome(name, "skipped", target), None
+        query, msa = read_family(request.source, options.kind)
+        doubts = kind_doubts(query, options.kind)
+        _say(progress, name, doubts)
+        with _room(len(query), options, progress):
             couplings = infer_couplings(
                 msa,
                 options.config,
@@ -153,17 +202,70 @@ def run_families(
                 where=f"MSA file {excerpt(str(request.source), 200)}",
                 progress=progress,
             )
-            notes = coupling_notes(couplings)
-            _say(progress, name, notes)
-            with whole_folder(target) as folder:
-                record = _record(name, query, couplings, run, [*doubts, *notes])
-                write(FamilyResult(name, query, couplings, record), folder)
-            if log.is_file():
-                log.unlink()
-        except Exception as error:
-            yield failure(name, error, log), None
-            continue
-        yield Outcome(name, "done", target), couplings
+        notes = coupling_notes(couplings)
+        _say(progress, name, notes)
+        with whole_folder(target) as folder:
+            record = _record(name, query, couplings, run, [*doubts, *notes])
+            write(FamilyResult(name, query, couplings, record), folder)
+        if log.is_file():
+            log.unlink()
+    except Exception as error:
+        return failure(name, error, log), None
+    return Outcome(name, "done", target), couplings
+
+
+class _StoppedError(BaseException):
+    """The run was interrupted; nobody reads this family's result. No `Exception`: it is nobody's failure."""
+
+
+class _Together:
+    """What families that are fitted at once share: one voice, memory, and when to stop."""
+
+    def __init__(self, progress: Progress, free: int) -> None:
+        self._progress = progress
+        self._changed = threading.Condition()
+        self._running, self._free = 0, int(_MEMORY_SHARE * free)
+        self._stopped = False
+
+    def stage(self, name: str, total: int) -> None:
+        """Show nothing: stages of several families would take turns."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Go on only where nobody has stopped the run."""
+        if self._stopped:
+            raise _StoppedError
+
+    def note(self, message: str) -> None:
+        """Print one note at a time."""
+        with self._changed:
+            self._progress.note(message)
+
+    def stop(self) -> None:
+        """Let every running family end at its next step."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    @contextmanager
+    def memory(self, needed: int) -> Iterator[None]:
+        """Wait until so many bytes are free. A family alone never waits: it is told itself where it does not fit."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._running or needed <= self._free)
+            self.advance(0)
+            self._running, self._free = self._running + 1, self._free - needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running, self._free = self._running - 1, self._free + needed
+                self._changed.notify_all()
+
+
+def _room(length: int, options: FamilyOptions, progress: Progress) -> AbstractContextManager[None]:
+    if not isinstance(progress, _Together):
+        return nullcontext()
+    states = 1 + (20 if options.kind is ChainKind.PROTEIN else 4)
+    return progress.memory(needed_bytes(length * states, options.config))
 
 
 def record_file(folder: Path) -> Path:

@@ -190,9 +190,14 @@ def needed_bytes(size: int, config: CouplingConfig) -> int:
     return copies * 4 * size**2
 
 
+def free_bytes(device: torch.device) -> int:
+    """Return how many bytes of memory are free where couplings are inferred."""
+    return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
+
+
 def _check_memory(size: int, config: CouplingConfig, device: torch.device, where: str) -> None:
     needed = needed_bytes(size, config)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    free = free_bytes(device)
     if needed > _MEMORY_SHARE * free:
         advice = "use --method mean-field, which takes a quarter, or" if config.method == "potts" else ""
         raise MemoryLimitError(
