@@ -61,10 +61,19 @@ def test_failure_is_one_sentence(mmseqs, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_nul_bytes_far_inside_a_database(mmseqs, tmp_path):
-    (tmp_path / "db.fasta").write_bytes(b">a\n" + b"ACDEF" * 500_000 + b"\x00\n>b\nACDEF\n")
+FAULTS = {
+    "NUL": (b"ACDEF" * 500_000 + b"\x00\n>b\nACDEF\n", r"line 2 has the illegal character '\\x00'"),
+    "NUL in a name": (b"ACDEF\n" * 20_000 + b">b\x00c\nACDEF\n", "line 20002 has a NUL byte in its name"),
+    "digits": (b"ACDEF\n" * 20_000 + b"AC3EF\n", "line 20002 has the illegal character '3'"),
+    "gaps": (b"ACDEF\n>b\nAC-EF\n", "line 4 has the illegal character '-'"),
+}
+
+
+@pytest.mark.parametrize(("rest", "saying"), FAULTS.values(), ids=FAULTS)
+def test_faults_far_inside_a_database(mmseqs, tmp_path, rest, saying):
+    (tmp_path / "db.fasta").write_bytes(b">a\n" + rest)
     engine = MmseqsEngine(open_database(tmp_path / "db.fasta"), SearchConfig(cpus=1), folder=tmp_path / "kept")
-    with pytest.raises(AlignmentError, match="holds a NUL byte at byte 2,500,004"):
+    with pytest.raises(AlignmentError, match=saying):
         ask(engine, sequence(1, 60))
     assert list((tmp_path / "kept").iterdir()) == []
 

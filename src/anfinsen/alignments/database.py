@@ -81,37 +81,24 @@ def open_database(path: Path | str) -> Database:
 
 
 def first_fault(database: Database, symbols: str) -> str:
-    """Return where a FASTA file that cannot be parsed is wrong, "" where it looks right.
+    """Return where a FASTA file is wrong, "" where it looks right; the whole file is read.
 
-    HMMER's own message is read from memory that it has freed, and may be any bytes.
+    HMMER's own message is read from memory that it has freed, and may be any bytes; MMseqs2 takes any byte.
 
     Args:
         symbols: upper-case letters and signs that sequences may hold; white space is skipped.
     """
-    legal = frozenset((symbols + symbols.lower()).encode("ascii") + b" \t\r\n\v\f")
+    legal = (symbols + symbols.lower()).encode("ascii") + b" \t\r\n\v\f"
     with open_binary(database.path, database.where) as file:
         for number, line in enumerate(file, 1):
             if line.startswith(b">"):
                 if not line[1:2].strip():
                     return f"line {number} has no FASTA name after '>'"
-            elif not legal.issuperset(line):
-                letter = next(byte for byte in line if byte not in legal)
-                return f"line {number} has the illegal character {chr(letter)!a}"
+                if b"\x00" in line:
+                    return f"line {number} has a NUL byte in its name"
+            elif wrong := line.translate(None, legal):
+                return f"line {number} has the illegal character {chr(wrong[0])!a}"
     return ""
-
-
-def refuse_nul_bytes(database: Database) -> None:
-    """Read the whole file and refuse NUL bytes, which MMseqs2 takes for residues.
-
-    Raises:
-        AlignmentError: there is one, or the file cannot be read.
-    """
-    read = 0
-    with open_binary(database.path, database.where) as file:
-        while block := file.read(_SAMPLE_BYTES):
-            if (place := block.find(b"\x00")) >= 0:
-                raise AlignmentError(f"{database.where} is damaged: it holds a NUL byte at byte {read + place + 1:,}.")
-            read += len(block)
 
 
 def database_version(path: Path) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from ..chemistry.structure import ChainKind
 from ..common.errors import AlignmentError, MissingExtraError, OutputError
 from ..common.progress import Progress
-from .database import Database, refuse_nul_bytes
+from .database import Database, first_fault
 from .engine import Query, SearchConfig, a3m_text
 from .text_files import compression, open_binary
 
+_RESIDUES = "ACDEFGHIKLMNPQRSTVWYBJZOUX*"  # as HMMER reads; MMseqs2 itself takes any byte
 _COLUMNS = "query,qstart,qend,tstart,tend,qaln,taln,theader"
 
 
@@ -129,7 +130,8 @@ class MmseqsEngine:
         except OSError as error:
             raise OutputError(f"Cannot write {self._folder}: {error.strerror or error}. Choose --cache.") from error
         try:
-            refuse_nul_bytes(self.database)
+            if fault := first_fault(self.database, _RESIDUES):
+                raise AlignmentError(f"{self.database.where} cannot be read: {fault}.")
             self._step("createdb", self._source(work), new / ("plain" if kind else "db"), "-v", "1")
             if kind:
                 self._step("makepaddedseqdb", new / "plain", new / "db", "-v", "1")
