@@ -217,6 +217,35 @@ def test_dockq_of_a_perfect_and_of_no_interface() -> None:
     assert dockq(x, apart, second, residue, backbone) is None
 
 
+def test_of_chains_of_one_size_dockq_moves_the_first() -> None:
+    rng = np.random.default_rng(5)
+    x = np.concatenate([_trace(20, 0), _trace(20, 0) + np.array([0.0, 0.0, 4.5])])
+    second = np.arange(40) >= 20
+    # Only the second chain is bent, so that moving it and moving the first are not the same.
+    made = x + np.where(second[:, None], rng.normal(scale=2.0, size=x.shape), 0.0)
+    _, onto_second = struc.superimpose(x[second], made[second])
+    _, onto_first = struc.superimpose(x[~second], made[~second])
+    for count, transform, moved in ((40, onto_second, slice(0, 20)), (39, onto_first, slice(20, 39))):
+        found = dockq(made[:count], x[:count], second[:count], np.arange(count), np.ones(count, dtype=bool))
+        assert found is not None
+        expected = float(struc.rmsd(x[moved], transform.apply(made[moved])))
+        assert found.lrmsd == pytest.approx(expected, abs=1e-3)
+
+
+def test_residues_near_missing_ones_alone_are_not_of_the_interface() -> None:
+    x = np.concatenate([_trace(10, 0), _trace(1, 0) + np.array([0.0, 0.0, 4.5])])
+    # The last residue of the first chain is near nothing but the second chain's last, which is missing.
+    x = np.concatenate([x[:10], [[300.0, 0.0, 0.0]], x[10:], [x[10] + 1.0, x[10] + 2.0, [300.0, 0.0, 6.0]]])
+    second = np.arange(len(x)) > 10
+    made, present = x.copy(), np.ones(len(x), dtype=bool)
+    made[10] += 5.0
+    made[-1], present[-1] = 1e4, False
+    everywhere = np.ones(len(x), dtype=bool)
+    found = dockq(made, x, second, np.arange(len(x)), everywhere, present)
+    assert found is not None
+    assert found.irmsd == pytest.approx(0.0, abs=1e-6)
+
+
 def test_clash() -> None:
     x = np.random.default_rng(0).uniform(0, 60, size=(400, 3))
     chain = np.repeat([0, 1], 200)

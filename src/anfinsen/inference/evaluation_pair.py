@@ -77,7 +77,7 @@ class Pair:
         self.notes = list(predicted.notes)
         for side, structure in (("Prediction", self.predicted), ("Reference", reference)):
             self.notes += [f"{side}: {note}" for note in structure.notes]
-        found = correspond(predicted.structure, reference)
+        self._named = found = correspond(predicted.structure, reference)
         self.chain = reference.atom_chain
         self.true = reference.atoms.coordinates.astype(np.float64)
         polymer = np.array([chain.kind.is_polymer for chain in reference.chains])
@@ -268,7 +268,8 @@ class Pair:
 
     def _dockq(self, first: int, second: int, backbone: Bool[np.ndarray, "A"]) -> dict[str, Any] | None:
         both = self.counted & np.isin(self.chain, (first, second))
-        residue, present = self.reference.atoms.residue, self.match.present
+        # DockQ goes by names, also those of a phosphate's oxygens.
+        residue, present = self.reference.atoms.residue, self._named.present
         both &= np.isin(residue, residue[both & backbone])
         sides = [both & backbone & (self.chain == index) for index in (first, second)]
         if min(int(side.sum()) for side in sides) < FEWEST_ATOMS:
@@ -279,7 +280,7 @@ class Pair:
             lost: dict[str, Any] = {"predicted_chains": None, "dockq": 0.0, "dockq_f1": 0.0, "fnat": 0.0, "f1": 0.0}
             lost |= {"irmsd": None, "lrmsd": None}
             return None if dockq(parts[0], *parts) is None else lost
-        found = dockq(self.x[both], *parts, present[both])
+        found = dockq(self._named.coordinates[both], *parts, present[both])
         if found is None:
             return None
         made = [str(self._id(int(self.match.chains[index]), self.predicted)) for index in (first, second)]

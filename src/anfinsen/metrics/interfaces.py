@@ -60,6 +60,8 @@ def dockq(
 ) -> DockQ | None:
     """Return DockQ of two chains, or None if they do not touch in the true structure.
 
+    As DockQ 2.1.3 computes it, but that residues which differ in name count, too.
+
     Args:
         predicted, true: resolved heavy atoms of both chains in correspondence, Å.
         second_chain: whether an atom belongs to the second chain.
@@ -74,14 +76,19 @@ def dockq(
     found = _residue_contacts(predicted, second_chain, residue, CONTACT)
     fnat = len(native & found) / len(native)
     f1 = 2 * len(native & found) / (len(native) + len(found))
-    near = np.array(sorted({r for pair in _residue_contacts(true, second_chain, residue, INTERFACE) for r in pair}))
-    if present is not None:
-        backbone = backbone & present
+    if present is None:
+        present = np.ones(len(true), dtype=bool)
+    # RMSDs are of residues that are there; so is the interface, whose residues may be in it for the sake of others.
+    kept = np.isin(residue, residue[present])
+    pairs = _residue_contacts(true[kept], second_chain[kept], residue[kept], INTERFACE)
+    near = np.array(sorted({number for pair in pairs for number in pair}))
+    backbone = backbone & present
     there = set(residue[backbone].tolist())
     share = sum(there.issuperset(pair) for pair in native) / len(native)
     interface = np.isin(residue, near) & backbone
     irmsd = rmsd(predicted, true, interface) if interface.any() else None
-    smaller = second_chain if 2 * len(set(residue[second_chain])) <= len(set(residue)) else ~second_chain
+    # Of chains of the same size DockQ moves the first.
+    smaller = second_chain if 2 * len(set(residue[second_chain])) < len(set(residue)) else ~second_chain
     x, y = (torch.from_numpy(part.astype(np.float64)) for part in (predicted, true))
     rotation, shift = superpose(x, y, torch.from_numpy((backbone & ~smaller).astype(np.float64)))
     moved = (rotate(x, rotation) + shift).numpy()
