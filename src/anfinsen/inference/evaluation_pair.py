@@ -83,11 +83,10 @@ class Pair:
         polymer = np.array([chain.kind.is_polymer for chain in reference.chains])
         self.counted = reference.atoms.resolved & polymer[self.chain]
         # Names of symmetric atoms say nothing about the prediction.
-        partner = partners(
+        self._partner = partners(
             reference.atoms.residue, reference.residues.name[reference.atoms.residue], reference.atoms.name
         )
-        order = exchanged(found.coordinates, self.true, self.counted, reference.atoms.residue, partner)
-        atoms = found.atoms[order]
+        atoms = self._exchanged(self.counted)
         self.match = Correspondence(
             found.chains, found.identity, found.residues, atoms, coordinates_on(atoms, self.predicted)
         )
@@ -104,6 +103,13 @@ class Pair:
         missing = [c.chain_id for i, c in enumerate(reference.chains) if polymer[i] and found.chains[i] < 0]
         if missing:
             self.notes.append(f"Chains of the reference that the prediction lacks: {', '.join(missing)}.")
+
+    def _exchanged(self, counted: Bool[np.ndarray, "A"]) -> Int[np.ndarray, "A"]:
+        """Predicted atoms with names exchanged as the counted atoms, taken by themselves, fit best."""
+        named, residue = self._named, self.reference.atoms.residue
+        order = exchanged(named.coordinates, self.true, counted, residue, self._partner)
+        atoms: Int[np.ndarray, "A"] = named.atoms[order]
+        return atoms
 
     def _id(self, index: int, structure: Structure) -> str | None:
         if index < 0:
@@ -170,7 +176,8 @@ class Pair:
                 "identity": float(self.match.identity[index]),
             }
             own = self.counted & (self.chain == index)
-            local = lddt(self.x, self.true, own, residue=self.reference.atoms.residue)
+            x = coordinates_on(self._exchanged(own), self.predicted)
+            local = lddt(x, self.true, own, residue=self.reference.atoms.residue)
             row["lddt"] = local.score if local.pairs.any() else None
             placed = self._superposed(trace)
             row.update(self._unplaced_row(trace) if placed is None else self._superposed_row(trace, placed))
