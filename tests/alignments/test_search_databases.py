@@ -123,7 +123,7 @@ WRONG = {
     ),
     "an alignment with dots": (
         fasta((h, f"{r[:9]}.{r[9:]}") for h, r in records()).encode(),
-        "has a '.' in 'sp|P10000|",
+        "line 2 has the illegal character '.'; sequences here have no gaps",
     ),
     "headers alone": (b">a\n>b\n\n>c\n", "holds headers and no sequences"),
     "byte order mark": (b"\xef\xbb\xbf>a\nACDEF\n", "byte order mark"),

@@ -156,6 +156,15 @@ def test_means_side_by_side_are_of_the_same_entries(here, capsys):
     assert record["models"]["good"]["scores"]["all"]["lddt"]["entries"] == 3
 
 
+def test_models_without_a_common_entry_have_no_means(here, capsys):
+    (here / "bad" / "one.pdb").unlink()
+    (here / "good" / "two.pdb").unlink()
+    assert run(["evaluate", "--model", "good=good", "--model", "bad=bad", "references", "--out", "out"]) == 0
+    shown = capsys.readouterr().out
+    assert "mean of" not in shown
+    assert "no entry in common" in shown
+
+
 def test_the_same_run_gives_the_same_bytes_and_replaces_only_when_asked(here, capsys):
     command = ["evaluate", "good", "references", "--out", "out"]
     assert run(command) == 0

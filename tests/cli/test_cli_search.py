@@ -92,6 +92,10 @@ def test_dna_is_searched_for_its_own_sake(here, capsys):
     assert (found.restypes[reversed_row] == parse_msa(f">q\n{third}\n", third, ChainKind.DNA, "MSA").restypes[0]).all()
     summary = json.loads((here / "x" / "gene" / "gene_search.json").read_text())
     assert [each["rows"] for each in summary["entities"]] == [3, None]
+    capsys.readouterr()
+    assert run(["search", "gene.yaml", "--db", "db.fasta", "--cpus", "1", "--out", "y", "--msa-only"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if " dna " in line)
+    assert "no database suits it" in line
     # A second search, without it, takes the file away; a job has no place for it, and says so.
     (here / "db.fasta").rename(here / "proteins.fasta")
     assert run(["search", "gene.yaml", "--db", "proteins.fasta", *options[2:]]) == 0
@@ -152,6 +156,10 @@ WRONG = {
     "unknown engine": (["--db", "db.fasta", "--engine", "blast"], "Unknown engine 'blast'"),
     "server without address": (["--engine", "server"], "--url"),
     "address of nothing": (["--url", "example"], "--url is 'example'"),
+    "host of nothing": (["--url", "http://a..b"], "--url is 'http://a..b'"),
+    "host too long": (["--url", f"http://{'a' * 64}.org"], "--url is"),
+    "address with a blank": (["--url", "http://a b"], "--url is 'http://a b'"),
+    "path beyond ASCII": (["--url", "http://localhost:1/é"], "--url is 'http://localhost:1/é'"),
     "port beyond all ports": (["--url", "https://example.org:99999"], "--url is 'https://example.org:99999'"),
     "no rounds": (["--db", "db.fasta", "--iterations", "0"], "'iterations' is 0"),
     "negative threads": (["--db", "db.fasta", "--cpus", "-1"], "'cpus' is -1"),

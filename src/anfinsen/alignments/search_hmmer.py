@@ -171,17 +171,19 @@ class _Targets:
         try:
             return file.read_block(residues=_BLOCK_RESIDUES)
         except ValueError as error:
-            symbols = self.alphabet.symbols.replace("-", "") + ".TUX"
-            fault = first_fault(self._database, symbols) or "it cannot be parsed as FASTA"
+            fault = self._fault() or "it cannot be parsed as FASTA"
             raise AlignmentError(f"{self._database.where} cannot be read: {fault}.") from error
 
+    def _fault(self) -> str:
+        return first_fault(self._database, self.alphabet.symbols.replace("-", "") + "TUX")
+
     def _check_gaps(self, block: DigitalSequenceBlock[Any]) -> None:
-        """Refuse ``.``, which HMMER reads as a gap, and then loses count of the residues (it refuses ``-`` itself)."""
+        """Refuse ``.`` and ``_``: HMMER reads gaps, and then loses count of the residues. It refuses ``-`` itself."""
         gap = bytes([self.alphabet.K])
         for sequence in block:
             if gap in bytes(sequence.sequence):
-                name = excerpt(_told(sequence, "name"))
-                raise AlignmentError(f"{self._database.where} has a '.' in {name}: expected sequences without gaps.")
+                fault = self._fault() or f"there is a gap in {excerpt(_told(sequence, 'name'))}"
+                raise AlignmentError(f"{self._database.where} cannot be read: {fault}; sequences here have no gaps.")
 
 
 class _Watched(io.RawIOBase):

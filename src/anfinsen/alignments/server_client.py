@@ -60,8 +60,10 @@ class ServerConfig:
     def __post_init__(self) -> None:
         try:
             parts = urllib.parse.urlsplit(self.url)
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port beyond 65535, or brackets that hold no address
+            host = (parts.hostname or "").encode("idna")  # names may be of any letters, paths may not
+            plain = (parts.path + parts.query).isascii() and self.url.isprintable() and " " not in self.url
+            usable = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0 and plain
+        except ValueError:  # a port beyond 65535, brackets that hold no address, or no name of a host
             usable = False
         if not usable:
             raise ConfigError(f"Option --url is {self.url!r}: expected the address of an MSA server, https://….")

@@ -124,13 +124,19 @@ def _show(judged: list[Judged], out: Path) -> None:
             columns = {name: shared[name].get(model, []) for name in names}
             cells = [_shown(name, sum(own) / len(own) if own else None) for name, own in columns.items()]
             count = max((len(own) for own in columns.values()), default=0)
+            if not count:
+                continue
             table.add_row(escape(model), f"mean of {count}", *cells)
     if done:
         console.print(table)
     if len(summary.models) > 1 and any(
         len(own) > len(shared[name].get(model, [])) for name in names for model, own in summary.values(name).items()
     ):
-        console.print("Means are over the entries that all models have; the files have each model's own.")
+        console.print(
+            "Means are over the entries that all models have; the files have each model's own."
+            if any(any(own.values()) for own in shared.values())
+            else "The models have no entry in common, so that no means are shown; the files have each model's own."
+        )
     if len(done) > MOST_ROWS:
         console.print(f"The first {MOST_ROWS} of {len(done)} entries are shown.")
     console.print(f"{len(done)} of {len(judged)} comparisons scored; results in {out}", markup=False)

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -152,7 +152,8 @@ def run_families(
 
     Raises:
         ConfigError: the kind of chain has no couplings.
-        KeyboardInterrupt: passed on; finished families are whole, the running ones leave nothing.
+        KeyboardInterrupt: passed on; finished families are whole, the running ones leave nothing. Several at once end
+            at their next step; weighing rows, and mean-field DCA, are one step each.
     """
     progress = progress or Silent()
     if options.workers == 1:
@@ -167,17 +168,18 @@ def run_families(
         return outcome, made and replace(made, couplings=None, fields=None)  # they would pile up
 
     with ThreadPoolExecutor(options.workers, "family", torch.set_num_threads, (threads,)) as pool:
-        progress.stage("Alignments", len(requests))
-        futures = [pool.submit(run, request) for request in requests]
+        waiting: set[Future[tuple[Outcome, Couplings | None]]] = set()
         try:
-            for done, future in enumerate(as_completed(futures), start=1):
+            progress.stage("Alignments", len(requests))
+            waiting |= {pool.submit(run, request) for request in requests}
+            for done, future in enumerate(as_completed(waiting), start=1):
+                waiting.discard(future)  # with its result
                 yield future.result()
                 progress.stage("Alignments", len(requests))
                 progress.advance(done)
         finally:
-            for future in futures:
-                future.cancel()
             together.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
             torch.set_num_threads(before)
 
 
@@ -202,6 +204,7 @@ def _run_family(
                 where=f"MSA file {excerpt(str(request.source), 200)}",
                 progress=progress,
             )
+        progress.advance(0)  # several at once: not all methods have steps at which they can be stopped
         notes = coupling_notes(couplings)
         _say(progress, name, notes)
         with whole_folder(target) as folder:

@@ -106,7 +106,7 @@ def complete_job(
         if not isinstance(entity, Polymer):
             continue
         if index not in wanted:
-            described.append(_not_searched(entity, engines))
+            described.append(_not_searched(entity, engines, dna=dna))
             continue
         result = found[wanted[index]]
         described.append(EntitySearch(entity.ids, entity.kind, "search", result=result))
@@ -140,9 +140,10 @@ def check_engines(jobs: Iterable[Job], engines: Sequence[Engine], *, dna: bool =
         others = "have no others"
         if not dna and any(entity.kind == "dna" for entity in polymers):
             others = "have no others but DNA, which no model reads alignments of (--msa-only writes them)"
+        advice = "" if kinds == {"protein"} else ", for --engine pyhmmer if it is to be searched for RNA or DNA"
         raise AlignmentError(
             f"Nothing can be searched: {names} has no relatives of {asked} chains, and the jobs {others}; give "
-            "another database with --db."
+            f"another database with --db{advice}."
         )
 
 
@@ -198,10 +199,10 @@ def _missing(entity: Polymer, engines: Sequence[Engine], *, dna: bool) -> bool:
     return _wants(entity, dna=dna) and any(engine.accepts(ChainKind(entity.kind)) for engine in engines)
 
 
-def _not_searched(entity: Polymer, engines: Sequence[Engine]) -> EntitySearch:
+def _not_searched(entity: Polymer, engines: Sequence[Engine], *, dna: bool) -> EntitySearch:
     if entity.unpaired_msa or entity.paired_msa:
         return EntitySearch(entity.ids, entity.kind, "job")
-    if entity.kind == "dna":
+    if entity.kind == "dna" and not dna:
         reason = "no model reads alignments of DNA"
     elif entity.unpaired_msa is not None:
         reason = "as the job says"
